@@ -1,0 +1,237 @@
+"""Read, fold, decide, append: how a command becomes events.
+
+Invariants: a command is decided on the state that the append then compares-and-sets, so nothing
+is overwritten unseen. A stored key answers before anything is decided. Losing a race without
+`If-Match` means deciding anew on the new state, a bounded number of times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from service.customer import Command, CreateCustomer, Customer, DeleteCustomer, decide, evolve
+from service.errors import Conflict, Corrupt, NotFound, PreconditionFailed
+from service.event_log import Append, Appended, Key, Replayed, StreamHead
+from service.events import (
+    CustomerCreated,
+    CustomerDeleted,
+    CustomerUpdated,
+    Event,
+    Meta,
+    Position,
+    RecordedEvent,
+    Version,
+)
+from service.identifiers import CustomerId
+
+ATTEMPTS_MAX = 10  # of one command against a stream that others write to
+CACHED_CUSTOMERS_MAX = 10_000  # states kept in memory, so that a busy customer is not folded anew
+
+
+class Log(Protocol):
+    """What is read of the log."""
+
+    async def stream_and_key(
+        self, tenant: str, customer_id: CustomerId, key: str | None
+    ) -> tuple[StreamHead | None, tuple[bytes, Replayed] | None]: ...
+
+    def stream(
+        self, tenant: str, customer_id: CustomerId, *, after: Version = ...
+    ) -> AsyncIterator[RecordedEvent]: ...
+
+
+class Writer(Protocol):
+    """What appends to the log."""
+
+    async def append(self, append: Append) -> Appended | Replayed: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command with who asks, and on what conditions.
+
+    `expected_versions`: from `If-Match`; None = any state will do.
+    """
+
+    tenant: str
+    customer_id: CustomerId
+    command: Command
+    meta: Meta
+    expected_versions: frozenset[int] | None = None
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The customer as answered; of a replay, `status` and `subject` as first answered."""
+
+    customer: Customer
+    position: Position
+    status: int | None = None
+    subject: str | None = None
+    is_replayed: bool = False
+
+
+class CommandHandler:
+    """Handles commands of one process. Safe to call from many tasks at once."""
+
+    def __init__(self, log: Log, writer: Writer) -> None:
+        self._log = log
+        self._writer = writer
+        self._cache: OrderedDict[CustomerId, Customer] = OrderedDict()
+        # Invariant: commands of this process on one customer take turns, so they never race.
+        self._turns: WeakValueDictionary[CustomerId, asyncio.Lock] = WeakValueDictionary()
+        self._keys_in_flight: set[tuple[str, str]] = set()
+
+    async def handle(self, request: Request) -> Written:
+        """Carry out a command.
+
+        Raises Rejected, NotFound, PreconditionFailed, Unavailable, and Conflict (`email_taken`,
+        `version_conflict`, `idempotency_key_reused`, `idempotency_in_flight`).
+        """
+        with self._key_in_flight(request):
+            if isinstance(request.command, CreateCustomer):
+                return await self._create(request)
+            turn = self._turns.setdefault(request.customer_id, asyncio.Lock())
+            async with turn:
+                return await self._change(request)
+
+    async def _create(self, request: Request) -> Written:
+        events = decide(None, request.command)
+        result = await self._writer.append(_append(request, None, events))
+        if isinstance(result, Replayed):
+            head, _ = await self._log.stream_and_key(request.tenant, result.customer_id, None)
+            return await self._replay(request, head, result)
+        return self._written(None, result)
+
+    async def _change(self, request: Request) -> Written:
+        for _ in range(ATTEMPTS_MAX):
+            key = request.key.key if request.key else None
+            head, known = await self._log.stream_and_key(request.tenant, request.customer_id, key)
+            if known is not None and request.key is not None:
+                fingerprint, replayed = known
+                if fingerprint != request.key.fingerprint:
+                    raise Conflict("idempotency_key_reused")
+                return await self._replay(request, head, replayed)
+            customer = await self._load(request.tenant, request.customer_id, head)
+            expected = request.expected_versions
+            if expected is not None and customer.version not in expected:
+                raise PreconditionFailed(customer.version)
+            try:
+                return await self._attempt(request, head, customer)
+            except Conflict as conflict:
+                if conflict.code != "version_conflict":
+                    raise
+        raise Conflict("version_conflict")
+
+    async def _attempt(
+        self, request: Request, head: StreamHead | None, customer: Customer
+    ) -> Written:
+        events = decide(customer, request.command)
+        if not events and request.key is None:
+            return Written(customer, head.position if head else Position(0))
+        result = await self._writer.append(_append(request, customer, events))
+        if isinstance(result, Replayed):
+            return await self._replay(request, head, result)
+        return self._written(customer, result)
+
+    async def _load(
+        self, tenant: str, customer_id: CustomerId, head: StreamHead | None
+    ) -> Customer:
+        """The state at the stream's head or later; from memory where that is the head's."""
+        if head is None:
+            raise NotFound("customer_not_found")
+        if head.is_closed:
+            raise NotFound("customer_deleted")
+        customer = self._cache.get(customer_id)
+        if customer is not None and customer.version == head.version:
+            return customer
+        after = customer.version if customer is not None else Version(0)
+        async for event in self._log.stream(tenant, customer_id, after=after):
+            customer = evolve(customer, event)
+        if customer is None:
+            raise Corrupt(f"the stream of {customer_id} has no events")
+        if customer.is_deleted:
+            raise NotFound("customer_deleted")
+        self._keep(customer)
+        return customer
+
+    async def _replay(
+        self, request: Request, head: StreamHead | None, replayed: Replayed
+    ) -> Written:
+        """The state that was answered then: the fold of the stream up to that version."""
+        is_deletion = isinstance(request.command, DeleteCustomer)
+        if head is not None and head.is_closed and not is_deletion:
+            raise NotFound("customer_deleted")
+        customer: Customer | None = None
+        async for event in self._log.stream(request.tenant, replayed.customer_id):
+            if event.version > replayed.version:
+                break
+            customer = evolve(customer, event)
+        if customer is None:
+            raise Corrupt(f"the stream of {replayed.customer_id} has no events")
+        return Written(customer, replayed.position, replayed.status, replayed.subject, True)
+
+    def _written(self, customer: Customer | None, appended: Appended) -> Written:
+        for event in appended.events:
+            customer = evolve(customer, event)
+        assert customer is not None
+        self._keep(customer)
+        return Written(customer, appended.position)
+
+    def _keep(self, customer: Customer) -> None:
+        if customer.is_deleted:
+            self._cache.pop(customer.id, None)
+            return
+        self._cache[customer.id] = customer
+        self._cache.move_to_end(customer.id)
+        if len(self._cache) > CACHED_CUSTOMERS_MAX:
+            self._cache.popitem(last=False)
+
+    @contextmanager
+    def _key_in_flight(self, request: Request) -> Iterator[None]:
+        if request.key is None:
+            yield
+            return
+        mark = (request.tenant, request.key.key)
+        if mark in self._keys_in_flight:
+            raise Conflict("idempotency_in_flight")
+        self._keys_in_flight.add(mark)
+        try:
+            yield
+        finally:
+            self._keys_in_flight.remove(mark)
+
+
+def _append(request: Request, customer: Customer | None, events: tuple[Event, ...]) -> Append:
+    claim, release = _emails(customer, events)
+    return Append(
+        tenant=request.tenant,
+        customer_id=request.customer_id,
+        expected_version=customer.version if customer else Version(0),
+        events=events,
+        meta=request.meta,
+        claim_email=claim,
+        release_email=release,
+        closes_stream=isinstance(request.command, DeleteCustomer),
+        key=request.key,
+    )
+
+
+def _emails(customer: Customer | None, events: tuple[Event, ...]) -> tuple[str | None, str | None]:
+    """The e-mail address to claim and the one to release."""
+    for event in events:
+        match event:
+            case CustomerCreated(email=email):
+                return email, None
+            case CustomerUpdated(changes=changes) if "email" in changes.model_fields_set:
+                return changes.email, customer.email if customer else None
+            case CustomerDeleted():
+                return None, customer.email if customer else None
+    return None, None

