@@ -1,0 +1,99 @@
+"""The customer as callers, subscribers and the read model see it.
+
+Invariant: this is the only place that says how a customer looks outside. The fold of the log and
+the projection both end here, so they cannot disagree about a field's name or form.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from service.events import Address, PersonalMetadata, PersonalText, TypedText, Version
+from service.identifiers import CustomerId
+
+
+def timestamp_text(time: datetime) -> str:
+    """RFC 3339 in UTC with `Z`, in whole milliseconds: as stored, compared and shown."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+Timestamp: TypeAlias = Annotated[
+    datetime,
+    PlainSerializer(timestamp_text, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
+
+
+class _Document(BaseModel):
+    """A field's docstring is its description in the published schemas."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+    def json_bytes(self) -> bytes:
+        return self.__pydantic_serializer__.to_json(self, by_alias=True)
+
+
+class CustomerDocument(_Document):
+    """One customer, whole."""
+
+    id: CustomerId
+    """Opaque; sorts by the time it was made."""
+    email: PersonalText
+    """Lower-cased whole; unique per tenant among living customers."""
+    first_name: TypedText
+    last_name: TypedText
+    phone: TypedText
+    metadata: PersonalMetadata
+    """The caller's own keys."""
+    addresses: tuple[Address, ...]
+    """In the order in which they were added; exactly one is the default, if there are any."""
+    order_count: int
+    """Orders that are placed, paid or completed, test orders left out."""
+    total_spent: int
+    """Minor units of the tenant's currency: what was captured, or ordered, less refunds."""
+    spent_by_currency: dict[str, int]
+    """The same for every currency, in its minor units, by ISO 4217 code."""
+    last_order_at: Timestamp | None
+    """When the latest counted order was placed; null = there is none."""
+    tags: tuple[str, ...]
+    """Differ in more than case; in the spelling that came first."""
+    active: bool
+    """False = deactivated: still readable, listed and counted."""
+    created_at: Timestamp
+    """When the customer was made."""
+    updated_at: Timestamp
+    """When the latest event about the customer happened, recorded orders included."""
+    version: Version
+    """Counts the events about the customer, recorded orders included; the ETag."""
+
+
+class CustomerItem(_Document):
+    """One line of the customer list; its fields mean what they mean in `CustomerDocument`."""
+
+    id: CustomerId
+    email: PersonalText
+    first_name: TypedText
+    last_name: TypedText
+    order_count: int
+    total_spent: int
+    last_order_at: Timestamp | None
+    tags: tuple[str, ...]
+    active: bool
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+def list_item(customer: CustomerDocument) -> CustomerItem:
+    """The fields of a customer that a list shows."""
+    return CustomerItem.model_construct(
+        **{name: getattr(customer, name) for name in CustomerItem.model_fields}
+    )
