@@ -1,0 +1,241 @@
+"""Group commit: the writing side of the log.
+
+Invariant: what `append` returns is durable and stands in the log exactly once. Commands that wait
+at the same time share one batch: one round trip, one lock, one bump of the head, one fsync. A batch
+is whatever waits when the one before returns; there is no timer, so a lone command pays nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+from service.errors import Conflict, ConnectionLost, Corrupt, Unavailable
+from service.event_log import SQL, Append, Appended, Replayed
+from service.events import Position, RecordedEvent, Version, encode, encode_meta
+from service.identifiers import CustomerId, EventKey, event_id, new_event_key
+from service.postgres import Postgres
+
+BATCH_COMMANDS_MAX = 500
+QUEUE_COMMANDS_MAX = 5_000  # beyond this, callers are told to come back
+WRITE_TIMEOUT_SECONDS = 8.0  # from joining the queue to an answer
+RECONNECT_DELAY_SECONDS = 0.1
+
+_CONFLICTS = {
+    "version_conflict": "version_conflict",
+    "email_taken": "email_taken",
+    "key_reused": "idempotency_key_reused",
+}
+
+
+class _Outcome(NamedTuple):
+    member: int
+    outcome: str
+    version: int
+    position: int | None
+    time: datetime
+    customer_id: str | None
+    status: int | None
+    subject: str | None
+
+
+class _Found(NamedTuple):
+    member: int
+    version: int
+    position: int
+    time: datetime
+
+
+_Answer: TypeAlias = "asyncio.Future[Appended | Replayed]"
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    append: Append
+    answer: _Answer
+    ids: list[EventKey]
+
+
+class Appender:
+    """Appends to the log in batches. `run` must be running for appends to be answered."""
+
+    def __init__(
+        self, postgres: Postgres, observe_batch_size: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self._postgres = postgres
+        self._observe_batch_size = observe_batch_size
+        self._waiting: deque[_Member] = deque()  # Invariant: at most QUEUE_COMMANDS_MAX callers'
+        self._arrived = asyncio.Event()
+        self._stopping = False
+
+    async def append(self, append: Append) -> Appended | Replayed:
+        """Append all of the events or none.
+
+        Raises Conflict (`version_conflict`, `email_taken`, `idempotency_key_reused`); Unavailable
+        where the queue is full, or where the database did not confirm in time: the outcome is then
+        unknown to the caller, and a repeat under the same key settles it.
+        """
+        if self._stopping or len(self._waiting) >= QUEUE_COMMANDS_MAX:
+            raise Unavailable("overloaded", "Too many writes are waiting.")
+        answer: _Answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Member(append, answer, [new_event_key() for _ in append.events]))
+        self._arrived.set()
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+                return await answer
+        except TimeoutError as error:
+            raise Unavailable("database_unavailable", "The write was not confirmed.") from error
+
+    async def run(self) -> None:
+        """Write batches until stopped; then what still waits; then return."""
+        while self._waiting or not self._stopping:
+            if not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            batch: list[_Member] = []
+            while self._waiting and len(batch) < BATCH_COMMANDS_MAX:
+                member = self._waiting.popleft()
+                if not member.answer.done():  # else its caller gave up before anything was sent
+                    batch.append(member)
+            if batch:
+                self._observe_batch_size(len(batch))
+                await self._write(batch)
+
+    def stop(self) -> None:
+        """Take no new work; `run` returns when what waits is written. Harmless when repeated."""
+        self._stopping = True
+        self._arrived.set()
+
+    async def _write(self, batch: list[_Member]) -> None:
+        try:
+            outcomes = await self._postgres.fetch(_Outcome, SQL["append"], *_columns(batch))
+        except ConnectionLost:
+            await self._settle(batch)
+        except Corrupt as error:
+            await self._write_apart(batch, error)
+        except Unavailable as error:
+            for member in batch:
+                _fail(member, error)
+        else:
+            again = [m for m, o in zip(batch, outcomes, strict=True) if not _answered(m, o)]
+            self._waiting.extendleft(reversed(again))
+
+    async def _write_apart(self, batch: list[_Member], error: Corrupt) -> None:
+        """The database refused a value: only the command that brought it may suffer."""
+        if len(batch) == 1:
+            _fail(batch[0], error)
+            return
+        for member in batch:
+            await self._write([member])
+
+    async def _settle(self, batch: list[_Member]) -> None:
+        """The link broke, so the batch may have been committed: find out, then send the rest again.
+
+        Ends because every member's caller gives up after WRITE_TIMEOUT_SECONDS.
+        """
+        while members := [member for member in batch if not member.answer.done()]:
+            customers = [member.append.customer_id for member in members]
+            last_ids = [member.ids[-1] if member.ids else None for member in members]
+            try:
+                found = await self._postgres.fetch(
+                    _Found, SQL["find_appended"], customers, last_ids
+                )
+            except Unavailable:
+                await asyncio.sleep(RECONNECT_DELAY_SECONDS)
+                continue
+            committed = {row.member: row for row in found}
+            for number, member in enumerate(members, start=1):
+                if (row := committed.get(number)) is not None:
+                    _succeed(member, row.version, row.position, row.time)
+            self._waiting.extendleft(reversed([m for m in members if not m.answer.done()]))
+            return
+
+
+def _columns(batch: Sequence[_Member]) -> tuple[list[object], ...]:
+    """The arguments of log.append: an array for each field of the members, then of the events."""
+    members: list[tuple[object, ...]] = []
+    events: list[tuple[object, ...]] = []
+    seen: set[tuple[str, str, str]] = set()
+    for number, member in enumerate(batch, start=1):
+        append = member.append
+        key = append.key
+        marks: list[tuple[str, str, str]] = [("stream", append.tenant, append.customer_id)]
+        emails = (append.claim_email, append.release_email)
+        marks.extend(("email", append.tenant, email) for email in emails if email is not None)
+        if key is not None:
+            marks.append(("key", append.tenant, key.key))
+        members.append(
+            (
+                append.tenant,
+                append.customer_id,
+                append.expected_version,
+                len(append.events),
+                append.closes_stream,
+                append.claim_email,
+                append.release_email,
+                key.key if key else None,
+                key.fingerprint if key else None,
+                key.status if key else None,
+                key.subject if key else None,
+                encode_meta(append.meta),
+                not seen.isdisjoint(marks),
+            )
+        )
+        seen.update(marks)
+        for place, (event_key, event) in enumerate(zip(member.ids, append.events, strict=True)):
+            row = (number, place + 1, event_key, event.type, event.schema_version, encode(event))
+            events.append(row)
+    event_columns = zip(*events, strict=True) if events else ((),) * 6
+    return tuple(list(column) for column in (*zip(*members, strict=True), *event_columns))
+
+
+def _answered(member: _Member, outcome: _Outcome) -> bool:
+    """Give the member its answer; False where it has to be sent again."""
+    match outcome.outcome:
+        case "again":
+            return False
+        case "appended":
+            _succeed(member, outcome.version, outcome.position or 0, outcome.time)
+        case "replayed":
+            if not member.answer.done():
+                member.answer.set_result(
+                    Replayed(
+                        CustomerId(outcome.customer_id or ""),
+                        Version(outcome.version),
+                        Position(outcome.position or 0),
+                        outcome.status or 0,
+                        outcome.subject,
+                    )
+                )
+        case refused:
+            _fail(member, Conflict(_CONFLICTS[refused]))
+    return True
+
+
+def _succeed(member: _Member, version: int, position: int, time: datetime) -> None:
+    append = member.append
+    count = len(append.events)
+    recorded = tuple(
+        RecordedEvent(
+            position=Position(position - count + place),
+            id=event_id(key),
+            tenant=append.tenant,
+            customer_id=append.customer_id,
+            version=Version(version - count + place),
+            time=time,
+            event=event,
+            meta=append.meta,
+        )
+        for place, (key, event) in enumerate(zip(member.ids, append.events, strict=True), start=1)
+    )
+    if not member.answer.done():
+        member.answer.set_result(Appended(Version(version), Position(position), time, recorded))
+
+
+def _fail(member: _Member, error: Exception) -> None:
+    if not member.answer.done():
+        member.answer.set_exception(error)

@@ -1,0 +1,211 @@
+"""The reading side of the log, and the words in which it is spoken of.
+
+Invariant: positions are contiguous and become visible in order, so `position > last` loses nothing
+and a reader can prove by arithmetic that it has seen everything. Appending is in `appender.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from service.errors import Corrupt
+from service.events import (
+    NO_VERSION,
+    Event,
+    Meta,
+    Position,
+    RecordedEvent,
+    Version,
+    decode,
+    decode_meta,
+)
+from service.identifiers import CustomerId, event_id
+from service.postgres import Reader, load_statements
+
+PAGE_EVENTS_MAX = 1_000
+
+SQL = load_statements("service", "event_log.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key, and what its answer will be should the append succeed.
+
+    `fingerprint` is a digest of method, path and body; `subject` the address that is answered,
+    where the answer is an address.
+    """
+
+    key: str
+    fingerprint: bytes
+    status: int
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One command's events, and what must become true in the same commit."""
+
+    tenant: str
+    customer_id: CustomerId
+    expected_version: Version  # compare-and-set; 0 = no stream yet
+    events: tuple[Event, ...]
+    meta: Meta
+    claim_email: str | None = None
+    release_email: str | None = None
+    closes_stream: bool = False
+    key: Key | None = None
+
+
+class Appended(NamedTuple):
+    """Places of the last event; of the stream's last event where there was nothing to append."""
+
+    version: Version
+    position: Position
+    time: datetime
+    events: tuple[RecordedEvent, ...]
+
+
+class Replayed(NamedTuple):
+    """The key was used before, for the same request; this is what was answered then."""
+
+    customer_id: CustomerId
+    version: Version
+    position: Position
+    status: int
+    subject: str | None
+
+
+class Head(NamedTuple):
+    """How far the log goes. `epoch` is made when a log is created or restored."""
+
+    epoch: str
+    position: Position
+    time: datetime
+
+
+class StreamHead(NamedTuple):
+    """Where a customer's stream stands."""
+
+    version: Version
+    position: Position
+    is_closed: bool
+
+
+class _StreamAndKey(NamedTuple):
+    version: int | None
+    position: int | None
+    is_closed: bool | None
+    fingerprint: bytes | None
+    customer_id: str | None
+    known_version: int | None
+    known_position: int | None
+    status: int | None
+    subject: str | None
+
+
+def _recorded(
+    position: int,
+    key: UUID,
+    tenant: str,
+    customer_id: str,
+    version: int,
+    type_name: str,
+    schema_version: int,
+    data: str,
+    meta: str,
+    time: datetime,
+) -> RecordedEvent:
+    return RecordedEvent(
+        position=Position(position),
+        id=event_id(key),
+        tenant=tenant,
+        customer_id=CustomerId(customer_id),
+        version=Version(version),
+        time=time,
+        event=decode(type_name, schema_version, data),
+        meta=decode_meta(meta),
+    )
+
+
+class StoredEvent(NamedTuple):
+    """An event as it lies in the log, for readers that pass its JSON on without decoding it."""
+
+    position: int
+    id: UUID
+    tenant: str
+    customer_id: str
+    version: int
+    type: str
+    schema_version: int
+    data: str
+    meta: str
+    time: datetime
+
+    def decoded(self) -> RecordedEvent:
+        """Raises Corrupt where no model of this release fits."""
+        return _recorded(*self)
+
+
+class EventLog:
+    """Reads the log. Cheap to build; holds nothing."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def head(self) -> Head:
+        for head in await self._reader.fetch(Head, SQL["head"]):
+            return head
+        raise Corrupt("the log has no head")
+
+    async def page(
+        self, after: Position, *, limit: int = PAGE_EVENTS_MAX, until: Position | None = None
+    ) -> list[StoredEvent]:
+        """Up to `limit` events with `after < position <= until`, in position order, all tenants."""
+        last = after + limit if until is None else min(until, after + limit)
+        return await self._reader.fetch(StoredEvent, SQL["read_log"], after, last)
+
+    async def stream(
+        self, tenant: str, customer_id: CustomerId, *, after: Version = NO_VERSION
+    ) -> AsyncIterator[RecordedEvent]:
+        """One customer's events in order; none where the tenant has no such customer."""
+        while True:
+            events = await self._reader.fetch(
+                _recorded, SQL["read_stream"], tenant, customer_id, after, PAGE_EVENTS_MAX
+            )
+            for event in events:
+                yield event
+            if len(events) < PAGE_EVENTS_MAX:
+                return
+            after = events[-1].version
+
+    async def stream_and_key(
+        self, tenant: str, customer_id: CustomerId, key: str | None
+    ) -> tuple[StreamHead | None, tuple[bytes, Replayed] | None]:
+        """Where a stream stands, and the fingerprint and answer known under an idempotency key."""
+        rows = await self._reader.fetch(
+            _StreamAndKey, SQL["stream_and_key"], tenant, customer_id, key
+        )
+        row = rows[0]
+        head = None
+        if row.version is not None and row.position is not None and row.is_closed is not None:
+            head = StreamHead(Version(row.version), Position(row.position), row.is_closed)
+        return head, _known(row)
+
+
+def _known(row: _StreamAndKey) -> tuple[bytes, Replayed] | None:
+    if row.fingerprint is None or row.customer_id is None or row.status is None:
+        return None
+    if row.known_version is None or row.known_position is None:
+        return None
+    replayed = Replayed(
+        CustomerId(row.customer_id),
+        Version(row.known_version),
+        Position(row.known_position),
+        row.status,
+        row.subject,
+    )
+    return row.fingerprint, replayed

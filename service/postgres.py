@@ -1,0 +1,236 @@
+"""The border to PostgreSQL: a pool, typed rows, named statements. Only this file imports asyncpg.
+
+Invariants: no session state is ever left on a connection, so everything works behind PgBouncer in
+transaction mode; every statement has a time limit; a database error leaves here as one of ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from importlib.resources import files
+from typing import Protocol, TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from typing_extensions import override
+
+from service.errors import ConnectionLost, Corrupt, Unavailable
+
+Row = TypeVar("Row")
+# The driver's columns are untyped; the row's own constructor is where they get their types.
+RowMaker: TypeAlias = Callable[..., Row]  # type: ignore[explicit-any]
+
+COMMAND_TIMEOUT_SECONDS = 10.0  # any one statement of a serving process
+CONNECT_TIMEOUT_SECONDS = 5.0
+ACQUIRE_TIMEOUT_SECONDS = 3.0  # waiting for a free connection of the pool
+POOL_SIZE_MAX = 10
+CURSOR_PREFETCH_ROWS = 500
+IDLE_CONNECTION_SECONDS = 300.0
+
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a link cut at a bad moment looks like
+    ConnectionError,
+    TimeoutError,
+)
+_REFUSED = (
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.DiskFullError,
+    asyncpg.OutOfMemoryError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+)
+_NOT_MIGRATED = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.InvalidSchemaNameError,
+)
+
+
+class ConstraintViolated(Corrupt):
+    """A named constraint refused a write; owners map `constraint`, its name, to their errors."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(f"constraint {constraint} was violated")
+        self.constraint = constraint
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    """Every error of a statement that was sent, as one of ours.
+
+    The driver's own texts may quote values, which may be personal: those errors are not chained.
+    """
+    try:
+        yield
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise ConstraintViolated(str(error.constraint_name)) from None
+    except _REFUSED as error:
+        raise Unavailable("database_unavailable", "The database refuses work.") from error
+    except _NOT_MIGRATED as error:
+        raise Unavailable("database_not_ready", "The database is not migrated.") from error
+    except _LOST as error:
+        raise ConnectionLost("database_unavailable", "The database did not answer.") from error
+    except asyncpg.PostgresError as error:
+        raise Corrupt(f"the database refused a statement ({error.sqlstate})") from None
+
+
+class _Connection(asyncpg.Connection):
+    """A connection that needs no clean-up query: nothing here leaves session state behind."""
+
+    @override
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Transaction:
+    """Statements inside one transaction; ends with its `async with` block."""
+
+    def __init__(self, connection: PoolConnectionProxy[asyncpg.Record]) -> None:
+        self._connection = connection
+
+    async def execute(self, sql: str, *arguments: object) -> str:
+        """Run one statement, or a script when there are no arguments; the command tag."""
+        with _our_errors():
+            return await self._connection.execute(sql, *arguments)
+
+    async def fetch(self, row: RowMaker[Row], sql: str, *arguments: object) -> list[Row]:
+        with _our_errors():
+            return [row(*record) for record in await self._connection.fetch(sql, *arguments)]
+
+    async def copy_in(
+        self, schema: str, table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
+    ) -> None:
+        """COPY rows into a table, in the columns' binary form."""
+        with _our_errors():
+            await self._connection.copy_records_to_table(
+                table, schema_name=schema, columns=list(columns), records=rows
+            )
+
+    async def stream(self, row: RowMaker[Row], sql: str, *arguments: object) -> AsyncIterator[Row]:
+        """Rows through a server-side cursor, so memory does not grow with the result."""
+        with _our_errors():
+            cursor = self._connection.cursor(sql, *arguments, prefetch=CURSOR_PREFETCH_ROWS)
+            async for record in cursor:
+                yield row(*record)
+
+
+class Reader(Protocol):
+    """What a room needs that only reads."""
+
+    async def fetch(self, row: RowMaker[Row], sql: str, *arguments: object) -> list[Row]: ...
+
+
+class Postgres:
+    """A pool of connections. Owned by a composition root; safe to share between tasks."""
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._pool = pool
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        database_url: str,
+        *,
+        pool_size_max: int = POOL_SIZE_MAX,
+        command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
+        statement_cache: bool = True,
+        application_name: str = "customers",
+    ) -> AsyncIterator[Postgres]:
+        """A pool that opens its connections when first needed, so a start needs no database.
+
+        `statement_cache=False` is for PgBouncer before 1.21, which loses prepared statements.
+        """
+        pool = asyncpg.create_pool(
+            database_url,
+            min_size=0,
+            max_size=pool_size_max,
+            command_timeout=command_timeout_seconds,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            max_inactive_connection_lifetime=IDLE_CONNECTION_SECONDS,
+            statement_cache_size=1024 if statement_cache else 0,
+            connection_class=_Connection,
+            server_settings={"application_name": application_name, "jit": "off"},
+        )
+        async with pool:
+            yield cls(pool)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
+        """A connection of the pool. Where none can be had, nothing was sent: Unavailable."""
+        try:
+            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS)
+        except (*_REFUSED, *_LOST, OSError) as error:
+            raise Unavailable("database_unavailable", "The database cannot be reached.") from error
+        try:
+            with _our_errors():
+                yield connection
+        except ConnectionLost:
+            with suppress(asyncpg.InterfaceError):  # the pool may have taken it back already
+                connection.terminate()
+            raise
+        finally:
+            await self._pool.release(connection)
+
+    async def fetch(self, row: RowMaker[Row], sql: str, *arguments: object) -> list[Row]:
+        """Each record as `row(*columns)`: name every column, in the order of `row`'s fields."""
+        async with self._connection() as connection:
+            records = await connection.fetch(sql, *arguments)
+        return [row(*record) for record in records]
+
+    async def fetch_one(self, row: RowMaker[Row], sql: str, *arguments: object) -> Row | None:
+        async with self._connection() as connection:
+            record = await connection.fetchrow(sql, *arguments)
+        return None if record is None else row(*record)
+
+    async def execute(self, sql: str, *arguments: object) -> str:
+        """Run one statement, or a script when there are no arguments; the command tag."""
+        async with self._connection() as connection:
+            return await connection.execute(sql, *arguments)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """One transaction at READ COMMITTED; commits at the end of the block, else rolls back."""
+        async with self._connection() as connection, connection.transaction():
+            yield Transaction(connection)
+
+    @asynccontextmanager
+    async def listening(self, channel: str, heard: Callable[[], None]) -> AsyncIterator[None]:
+        """Call `heard` on every NOTIFY to `channel` while the block runs; a hint that may get lost.
+
+        Behind PgBouncer in transaction mode nothing is ever heard; readers poll all the same.
+        """
+
+        def on_notify(*_: object) -> None:
+            heard()
+
+        async with self._connection() as connection:
+            await connection.add_listener(channel, on_notify)
+            try:
+                yield
+            finally:
+                if not connection.is_closed():
+                    await connection.remove_listener(channel, on_notify)
+
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+def load_statements(package: str, file: str) -> Mapping[str, str]:
+    """The statements of `sql/FILE` in a package, by name; each begins with `-- name: NAME`."""
+    text = (files(package) / "sql" / file).read_text(encoding="utf-8")
+    pieces = _NAME.split(text)
+    return dict(zip(pieces[1::2], (piece.strip() for piece in pieces[2::2]), strict=True))
