@@ -1,0 +1,96 @@
+"""The master key: made once, read by every role, and never replaced while anything needs it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from service.errors import ConfigurationError
+from service.master_key import (
+    KeySource,
+    check_master_key,
+    provide_master_key,
+    require_master_key,
+)
+from service.postgres import Postgres
+from service.token_keys import TokenKeys
+from service.tokens import Tokens
+
+
+@pytest.fixture
+async def postgres(database: str) -> AsyncIterator[Postgres]:
+    async with Postgres.connect(database) as postgres:
+        yield postgres
+
+
+async def make_token(postgres: Postgres, source: KeySource) -> None:
+    tokens = Tokens(postgres, TokenKeys(require_master_key(source)))
+    await tokens.create("acme", ["admin"], currency="EUR")
+
+
+async def test_the_master_key_is_made_once_and_then_only_read(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    source = KeySource(tmp_path / "deep" / "master.key")
+    with pytest.raises(ConfigurationError, match="There is no master key in"):
+        require_master_key(source)
+    key = await provide_master_key(postgres, source)
+    assert await provide_master_key(postgres, source) == key == require_master_key(source)
+    assert await check_master_key(postgres, key, source)
+    assert source.path.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in source.path.parent.iterdir()] == ["master.key"]
+
+
+async def test_a_lost_key_is_replaced_only_while_nothing_needs_it(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    source = KeySource(tmp_path / "master.key")
+    first = await provide_master_key(postgres, source)
+    source.path.unlink()
+    second = await provide_master_key(postgres, source)
+    assert second != first
+    assert await check_master_key(postgres, second, source)
+    await make_token(postgres, source)
+    source.path.unlink()
+    with pytest.raises(ConfigurationError, match="would make what is stored unreadable"):
+        await provide_master_key(postgres, source)
+    assert not source.path.exists()
+
+
+async def test_another_key_is_refused(postgres: Postgres, tmp_path: Path) -> None:
+    source, other = KeySource(tmp_path / "one.key"), KeySource(tmp_path / "two.key")
+    key = other.create()
+    assert not await check_master_key(postgres, key, other)
+    await provide_master_key(postgres, source)
+    await make_token(postgres, source)
+    with pytest.raises(ConfigurationError, match="is not the one this database was used with"):
+        await provide_master_key(postgres, other)
+    with pytest.raises(ConfigurationError, match="is not the one this database was used with"):
+        await check_master_key(postgres, key, other)
+
+
+@pytest.mark.parametrize("text", ["", "short", "A" * 42 + "==", "*" * 44, "A" * 88, "\xff"])
+def test_a_damaged_key_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(ConfigurationError, match="is damaged: it must be 32 bytes in base64"):
+        KeySource(path).read()
+    if text:
+        with pytest.raises(ConfigurationError) as raised:
+            KeySource(path, text).read()
+        assert text not in str(raised.value)
+
+
+def test_two_that_make_the_key_at_once_agree(tmp_path: Path) -> None:
+    source = KeySource(tmp_path / "master.key")
+    assert source.create() == source.create()
+
+
+def test_subkeys_differ_by_purpose_and_tell_nothing(tmp_path: Path) -> None:
+    key = KeySource(tmp_path / "master.key").create()
+    subkeys = {key.subkey("token-hash"), key.subkey("cursor"), key.fingerprint}
+    assert len(subkeys) == 3
+    assert {len(subkey) for subkey in subkeys} == {32}
+    assert "secret" not in repr(key)
