@@ -1,0 +1,42 @@
+"""The border to Kafka: topics, producer, consumer, the shape of our records.
+
+Invariant: only this package imports aiokafka. A broken link leaves it as Unavailable
+("broker_unavailable"), whatever the client library threw, and a record's partition is ours to say.
+"""
+
+from service.kafka.cloudevents import (
+    WATERMARK_TYPE,
+    ReceivedEvent,
+    Watermark,
+    event_record,
+    received,
+    watermark_record,
+)
+from service.kafka.config import KafkaConfig, Topic
+from service.kafka.consumer import Consumer
+from service.kafka.partitioner import partition_for
+from service.kafka.producer import Producer
+from service.kafka.records import ConsumedRecord, Headers, Record
+from service.kafka.tails import Tail, read_tails
+from service.kafka.topics import TopicDescription, Topics
+
+__all__ = [
+    "WATERMARK_TYPE",
+    "ConsumedRecord",
+    "Consumer",
+    "Headers",
+    "KafkaConfig",
+    "Producer",
+    "ReceivedEvent",
+    "Record",
+    "Tail",
+    "Topic",
+    "TopicDescription",
+    "Topics",
+    "Watermark",
+    "event_record",
+    "partition_for",
+    "read_tails",
+    "received",
+    "watermark_record",
+]

@@ -1,0 +1,183 @@
+"""Events as CloudEvents 1.0 in Kafka's binary mode, and back; pure functions.
+
+Source: CloudEvents 1.0.2 and its Kafka Protocol Binding, section 3.2. Invariants: the value is the
+stored JSON, passed through without decoding; every record says its position, and the position of
+the record before it in its partition, so that a reader can detect loss and repeats by arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+import orjson
+
+from service.errors import Corrupt
+from service.event_log import StoredEvent
+from service.events import Event, Position, Version, decode
+from service.identifiers import CustomerId, EventId, event_id
+from service.kafka.records import ConsumedRecord, Record
+
+SOURCE = "/customers"
+STORED_TYPE_PREFIX = "customer."
+WATERMARK_TYPE = "customer.watermark.v1"
+
+_SPEC_VERSION = ("ce_specversion", b"1.0")
+_SOURCE = ("ce_source", SOURCE.encode())
+_CONTENT_TYPE = ("content-type", b"application/json")
+_WATERMARK_TYPE = ("ce_type", WATERMARK_TYPE.encode())
+_EMPTY_DATA = b"{}"
+_CACHED_MAX = 1_024
+
+
+@lru_cache(maxsize=_CACHED_MAX)
+def _type_header(stored_type: str, schema_version: int) -> tuple[str, bytes]:
+    return ("ce_type", f"{stored_type}.v{schema_version}".encode())
+
+
+@lru_cache(maxsize=_CACHED_MAX)
+def _time(time: datetime) -> tuple[tuple[str, bytes], int]:
+    """The header and the record's timestamp. The events of one append share their time."""
+    text = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return ("ce_time", text.encode()), round(time.timestamp() * 1_000)
+
+
+def event_record(event: StoredEvent, key: bytes, previous_position: int, epoch: bytes) -> Record:
+    """The record of an event; `key` is its customer id, encoded once by the caller.
+
+    `previous_position` is that of the record before it in its partition, 0 = none.
+    """
+    time_header, timestamp_ms = _time(event.time)
+    headers = [
+        _SPEC_VERSION,
+        ("ce_id", event_id(event.id).encode()),
+        _SOURCE,
+        _type_header(event.type, event.schema_version),
+        ("ce_subject", key),
+        time_header,
+        ("ce_sequence", b"%d" % event.version),
+        ("ce_position", b"%d" % event.position),
+        ("ce_previousposition", b"%d" % previous_position),
+        ("ce_epoch", epoch),
+        ("ce_tenant", event.tenant.encode()),
+        _CONTENT_TYPE,
+    ]
+    traceparent = _traceparent(event.meta)
+    if traceparent:
+        headers.append(("ce_traceparent", traceparent.encode()))
+    return Record(key, event.data.encode(), headers, timestamp_ms)
+
+
+def _traceparent(meta: str) -> str | None:
+    if '"traceparent"' not in meta:  # spares parsing where nobody traces
+        return None
+    found = orjson.loads(meta).get("traceparent")
+    return found if isinstance(found, str) else None
+
+
+def watermark_record(
+    partition: int, position: int, previous_position: int, epoch: bytes, time: datetime
+) -> Record:
+    """Says that everything up to `position` is published. Its id follows from what it says."""
+    time_header, timestamp_ms = _time(time)
+    headers = (
+        _SPEC_VERSION,
+        ("ce_id", b"watermark-%b-%d-%d" % (epoch, partition, position)),
+        _SOURCE,
+        _WATERMARK_TYPE,
+        time_header,
+        ("ce_position", b"%d" % position),
+        ("ce_previousposition", b"%d" % previous_position),
+        ("ce_epoch", epoch),
+        _CONTENT_TYPE,
+    )
+    return Record(None, _EMPTY_DATA, headers, timestamp_ms)
+
+
+class Watermark(NamedTuple):
+    """Everything up to `position` is published, as far as this partition goes."""
+
+    position: Position
+    previous_position: Position
+    epoch: str
+    partition: int
+    offset: int
+
+
+class ReceivedEvent(NamedTuple):
+    """An event as it came from Kafka. Its data is not looked at before `decoded`."""
+
+    position: Position
+    previous_position: Position  # of the record before it in its partition; 0 = none
+    epoch: str
+    id: EventId
+    tenant: str
+    customer_id: CustomerId
+    version: Version
+    type: str  # the stored name
+    schema_version: int
+    data: bytes
+    time_text: str  # RFC 3339 in UTC
+    traceparent: str | None
+    partition: int
+    offset: int
+
+    @property
+    def time(self) -> datetime:
+        return datetime.fromisoformat(self.time_text)
+
+    def decoded(self) -> Event:
+        """Raises Corrupt where no model of this release fits."""
+        return decode(self.type, self.schema_version, self.data)
+
+
+def received(record: ConsumedRecord) -> ReceivedEvent | Watermark | None:
+    """What a record of the events topic says; None where it is of a kind that readers skip.
+
+    Raises Corrupt for a record that calls itself one of ours and is not whole.
+    """
+    headers = dict(record.headers)
+    full_type = headers.get("ce_type", b"").decode(errors="replace")
+    if not full_type.startswith(STORED_TYPE_PREFIX):
+        return None
+    try:
+        if full_type == WATERMARK_TYPE:
+            return _watermark(record, headers)
+        return _event(record, headers, full_type)
+    except (KeyError, ValueError) as error:
+        raise Corrupt(
+            f"the record at {record.topic}/{record.partition}/{record.offset} is not whole"
+        ) from error
+
+
+def _watermark(record: ConsumedRecord, headers: Mapping[str, bytes]) -> Watermark:
+    return Watermark(
+        Position(int(headers["ce_position"])),
+        Position(int(headers["ce_previousposition"])),
+        headers["ce_epoch"].decode(),
+        record.partition,
+        record.offset,
+    )
+
+
+def _event(record: ConsumedRecord, headers: Mapping[str, bytes], full_type: str) -> ReceivedEvent:
+    stored_type, _, schema_version = full_type.rpartition(".v")
+    traceparent = headers.get("ce_traceparent")
+    return ReceivedEvent(
+        Position(int(headers["ce_position"])),
+        Position(int(headers["ce_previousposition"])),
+        headers["ce_epoch"].decode(),
+        EventId(headers["ce_id"].decode()),
+        headers["ce_tenant"].decode(),
+        CustomerId(headers["ce_subject"].decode()),
+        Version(int(headers["ce_sequence"])),
+        stored_type,
+        int(schema_version),
+        record.value or b"",
+        headers["ce_time"].decode(),
+        None if traceparent is None else traceparent.decode(),
+        record.partition,
+        record.offset,
+    )

@@ -1,0 +1,103 @@
+"""How to reach Kafka, and which topics there are. Composition roots fill this in from the settings.
+
+Invariant: frozen, and no secret in its repr.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from service.errors import ConfigurationError
+
+SecurityProtocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+Cleanup: TypeAlias = Literal["delete", "compact"]
+
+REQUEST_TIMEOUT_SECONDS = 5.0
+EVENTS_PARTITIONS = 6
+EVENTS_RETENTION_SECONDS = 7 * 24 * 3_600
+ORDERS_PARTITIONS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic with the settings it is created with. None = the broker's own default."""
+
+    name: str
+    partitions: int
+    cleanup: Cleanup = "delete"
+    retention_seconds: int | None = None
+    is_ours: bool = True  # somebody else's topic is created where missing, but not judged
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConfig:
+    """Where the brokers are, how to prove who we are, and what our topics look like.
+
+    `idempotence` off is for brokers that refuse idempotent producers, such as the embedded one.
+    """
+
+    bootstrap_servers: str
+    client_id: str = "customers"
+    security_protocol: SecurityProtocol = "PLAINTEXT"
+    sasl_mechanism: SaslMechanism = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    idempotence: bool = True
+    request_timeout_seconds: float = REQUEST_TIMEOUT_SECONDS
+    topic_prefix: str = ""  # put before every name: lets installations share a cluster
+    events_partitions: int = EVENTS_PARTITIONS
+    events_retention_seconds: int = EVENTS_RETENTION_SECONDS
+    replication_factor: int = 1
+
+    @property
+    def events_topic(self) -> Topic:
+        return Topic(
+            f"{self.topic_prefix}customer.events.v1",
+            self.events_partitions,
+            retention_seconds=self.events_retention_seconds,
+        )
+
+    @property
+    def state_topic(self) -> Topic:
+        name = f"{self.topic_prefix}customer.state.v1"
+        return Topic(name, self.events_partitions, cleanup="compact")
+
+    @property
+    def orders_topic(self) -> Topic:
+        name = f"{self.topic_prefix}commerce.orders.v1"
+        return Topic(name, ORDERS_PARTITIONS, is_ours=False)
+
+    @property
+    def orders_dead_letter_topic(self) -> Topic:
+        return Topic(f"{self.topic_prefix}commerce.orders.v1.dlq", 1)
+
+    @property
+    def topics(self) -> tuple[Topic, ...]:
+        """Every topic the service reads or writes."""
+        return (
+            self.events_topic,
+            self.state_topic,
+            self.orders_topic,
+            self.orders_dead_letter_topic,
+        )
+
+    def tls(self) -> ssl.SSLContext | None:
+        """None where the link is not encrypted. Raises ConfigurationError for unusable files."""
+        if self.security_protocol not in {"SSL", "SASL_SSL"}:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.certificate_file is not None:
+                context.load_cert_chain(self.certificate_file, self.key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                "a certificate or key file for Kafka cannot be used"
+            ) from error
+        return context

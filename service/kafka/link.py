@@ -1,0 +1,70 @@
+"""What every connection to Kafka shares: its options, and its errors as ours.
+
+Invariant: a CancelledError that nobody here asked for is a broken link. When a broker dies,
+aiokafka can let one of its own out, and a TaskGroup would take it for a child that ended well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TypedDict
+
+import aiokafka.client
+from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError
+from aiokafka.protocol.metadata import MetadataRequest
+
+from service.errors import Unavailable
+from service.kafka.config import KafkaConfig
+
+METADATA_AGE_SECONDS = 30
+
+# Asking for a topic must never make it: a broker that makes topics on demand would give them its
+# own defaults. The client has no option for this, so its request is bound to `False` here.
+aiokafka.client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
+
+
+class Link(TypedDict):
+    """The options that producer, consumer and administration have in common."""
+
+    bootstrap_servers: str
+    client_id: str
+    request_timeout_ms: int
+    metadata_max_age_ms: int
+    security_protocol: str
+    ssl_context: object
+    sasl_mechanism: str
+    sasl_plain_username: str | None
+    sasl_plain_password: str | None
+
+
+def link(config: KafkaConfig) -> Link:
+    """Raises ConfigurationError for certificate files that cannot be used."""
+    return Link(
+        bootstrap_servers=config.bootstrap_servers,
+        client_id=config.client_id,
+        request_timeout_ms=round(config.request_timeout_seconds * 1_000),
+        metadata_max_age_ms=METADATA_AGE_SECONDS * 1_000,
+        security_protocol=config.security_protocol,
+        ssl_context=config.tls(),
+        sasl_mechanism=config.sasl_mechanism,
+        sasl_plain_username=config.sasl_username,
+        sasl_plain_password=config.sasl_password,
+    )
+
+
+@contextmanager
+def our_errors() -> Iterator[None]:
+    """Whatever the client throws when a link is broken, as Unavailable."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Unavailable("broker_unavailable", "The link to Kafka broke.") from error
+    except (KafkaError, ConsumerStoppedError, IllegalOperation, OSError, TimeoutError) as error:
+        reason = type(error).__name__
+        raise Unavailable("broker_unavailable", f"Kafka did not answer ({reason}).") from error

@@ -1,0 +1,254 @@
+"""Topics, the producer and the consumer on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+
+import confluent_kafka
+import pytest
+
+from service.errors import Unavailable
+from service.kafka import (
+    ConsumedRecord,
+    Consumer,
+    KafkaConfig,
+    Producer,
+    Record,
+    Topics,
+    partition_for,
+    read_tails,
+)
+from tests.servers.server import Handle
+from tests.support.topics import eventually, read_topic
+
+
+@pytest.fixture
+def config(kafka: str, kafka_server: Handle, topic_suffix: str) -> KafkaConfig:
+    return KafkaConfig(
+        kafka, topic_prefix=f"{topic_suffix}.", idempotence=kafka_server.server.real_kafka
+    )
+
+
+@pytest.fixture
+async def topics(config: KafkaConfig) -> AsyncIterator[Topics]:
+    async with Topics.connect(config) as topics:
+        yield topics
+
+
+def a_record(number: int, key: bytes | None = b"key") -> Record:
+    return Record(key, b"%d" % number, [("n", b"%d" % number)], 1_700_000_000_000 + number)
+
+
+async def test_missing_topics_are_made_once_with_their_settings(
+    config: KafkaConfig, topics: Topics
+) -> None:
+    assert [fault.split(":")[0] for fault in await topics.faults(config.topics)] == [
+        f"topic {topic.name} is missing" for topic in config.topics
+    ]
+
+    made = await asyncio.gather(*(topics.create_missing(config.topics) for _ in range(3)))
+
+    assert {name for names in made for name in names} == {topic.name for topic in config.topics}
+    assert await topics.faults(config.topics) == []
+    assert await topics.create_missing(config.topics) == []
+    described = await topics.describe(config.events_topic.name)
+    assert described is not None
+    assert described.partitions == 6
+
+
+@pytest.mark.real_kafka
+async def test_an_existing_topic_is_judged_and_not_changed(
+    config: KafkaConfig, topics: Topics
+) -> None:
+    await topics.create_missing(config.topics)
+    other = replace(config, events_partitions=3, events_retention_seconds=60)
+
+    assert await topics.create_missing(other.topics) == []
+    faults = await topics.faults([other.events_topic])
+
+    assert [fault.split(",")[0].split(":")[0] for fault in faults] == [
+        f"topic {config.events_topic.name} has 6 partitions where 3 are configured",
+        f"topic {config.events_topic.name} has retention.ms=604800000",
+    ]
+    assert await topics.faults(config.topics) == []
+
+
+async def test_a_topic_that_was_made_again_has_another_identity(
+    config: KafkaConfig, topics: Topics, kafka: str
+) -> None:
+    topic = config.events_topic
+    await topics.create_missing([topic])
+    before = await topics.describe(topic.name)
+
+    await delete_topic(kafka, topic.name)
+    await eventually(lambda: is_gone(topics, topic.name))
+    await topics.create_missing([topic])
+
+    after = await topics.describe(topic.name)
+    assert before is not None
+    assert after is not None
+    assert before.id != after.id
+
+
+async def test_no_client_of_ours_makes_a_topic_by_asking_for_it(
+    config: KafkaConfig, topics: Topics
+) -> None:
+    async with Producer.connect(replace(config, request_timeout_seconds=0.5)) as producer:
+        with pytest.raises(Unavailable):
+            await producer.partitions(config.events_topic.name)
+
+    assert await topics.describe(config.events_topic.name) is None
+
+
+async def test_records_are_sent_whole_in_order_and_where_other_clients_put_them(
+    config: KafkaConfig, topics: Topics, kafka: str
+) -> None:
+    topic = config.events_topic.name
+    await topics.create_missing([config.events_topic])
+    keys = [b"cust_%d" % number for number in range(40)]
+    records = [a_record(number, keys[number % 40]) for number in range(400)]
+
+    async with Producer.connect(config) as producer:
+        await producer.send_keyed(topic, records)
+    theirs = await asyncio.to_thread(place_by_another_client, kafka, topic, keys)
+
+    found = [each for each in await read_topic(kafka, topic) if each.value != b"theirs"]
+    assert sorted(found, key=lambda record: record.timestamp_ms) == [
+        ConsumedRecord(
+            topic, theirs[sent.key], read.offset, sent.timestamp_ms, *sent[:2], tuple(sent.headers)
+        )
+        for sent, read in zip(
+            records, sorted(found, key=lambda record: record.timestamp_ms), strict=True
+        )
+    ]
+    for key in keys:
+        times = [record.timestamp_ms for record in found if record.key == key]
+        assert times == sorted(times)
+
+
+async def test_more_than_one_batch_can_hold_stays_in_order(
+    config: KafkaConfig, topics: Topics, kafka: str
+) -> None:
+    topic = config.events_topic.name
+    await topics.create_missing([config.events_topic])
+    padding = b"x" * 100_000
+    records = [Record(b"k", b"%d " % n + padding, (), 1_700_000_000_000) for n in range(25)]
+
+    async with Producer.connect(config) as producer:
+        offsets = await producer.send(topic, {2: records})
+
+    assert offsets == {2: 0}
+    found = await read_topic(kafka, topic)
+    assert [int((record.value or b"").split()[0]) for record in found] == list(range(25))
+
+
+async def test_tails_are_the_last_records_of_each_partition(
+    config: KafkaConfig, topics: Topics
+) -> None:
+    topic = config.events_topic.name
+    await topics.create_missing([config.events_topic])
+    async with Producer.connect(config) as producer:
+        for _ in range(3):
+            await producer.send(topic, {0: [a_record(n) for n in range(5)], 3: [a_record(9)]})
+
+    tails = await read_tails(config, topic, 6)
+
+    assert [tail.first_offset for tail in tails] == [0] * 6
+    last = [tail.last_record for tail in tails]
+    assert [record and (record.offset, record.value) for record in last] == [
+        (14, b"4"),
+        None,
+        None,
+        (2, b"9"),
+        None,
+        None,
+    ]
+
+
+async def test_a_consumer_begins_where_its_caller_says(config: KafkaConfig, topics: Topics) -> None:
+    topic = config.events_topic.name
+    await topics.create_missing([config.events_topic])
+    async with Producer.connect(config) as producer:
+        await producer.send(topic, {n: [a_record(each) for each in range(10)] for n in range(6)})
+    asked: list[frozenset[int]] = []
+
+    async def assigned(partitions: frozenset[int]) -> Mapping[int, int]:
+        asked.append(partitions)
+        return {0: 7, 1: 10}
+
+    found: list[ConsumedRecord] = []
+    async with Consumer.join(config, topic, f"group-{topic}", assigned=assigned) as consumer:
+
+        async def has_all() -> bool:
+            found.extend(await consumer.fetch(wait_seconds=0.2, records_max=100))
+            return len(found) >= 43
+
+        await eventually(has_all)
+        await consumer.commit({0: 10})
+        assert await consumer.committed(0) == 10
+        assert consumer.highwater(0) == 10
+
+    assert asked == [frozenset(range(6))]
+    offsets = {n: [r.offset for r in found if r.partition == n] for n in range(6)}
+    assert offsets == {0: [7, 8, 9], 1: [], **{n: list(range(10)) for n in range(2, 6)}}
+
+
+async def test_what_an_assignment_raises_comes_out_of_the_next_fetch(
+    config: KafkaConfig, topics: Topics
+) -> None:
+    topic = config.events_topic.name
+    await topics.create_missing([config.events_topic])
+
+    async def assigned(partitions: frozenset[int]) -> Mapping[int, int]:
+        raise LookupError
+
+    async with Consumer.join(config, topic, f"group-{topic}", assigned=assigned) as consumer:
+        with pytest.raises(LookupError):
+            await eventually(lambda: nothing(consumer))
+
+
+async def test_a_broker_that_does_not_answer_is_unavailable() -> None:
+    config = KafkaConfig("127.0.0.1:1")
+    for connecting in (Producer.connect(config), Topics.connect(config)):
+        with pytest.raises(Unavailable) as caught:
+            async with connecting:
+                pass
+        assert caught.value.code == "broker_unavailable"
+
+
+async def nothing(consumer: Consumer) -> bool:
+    await consumer.fetch(wait_seconds=0.1, records_max=1)
+    return False
+
+
+async def is_gone(topics: Topics, name: str) -> bool:
+    return await topics.describe(name) is None
+
+
+async def delete_topic(bootstrap_servers: str, name: str) -> None:
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    await asyncio.to_thread(admin.delete_topics([name])[name].result)
+
+
+def place_by_another_client(
+    bootstrap_servers: str, topic: str, keys: list[bytes]
+) -> Mapping[bytes, int]:
+    """To which partitions another client sends these keys with Kafka's default partitioner."""
+    placed: dict[bytes, int] = {}
+    producer = confluent_kafka.Producer(
+        {"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random"}
+    )
+    for key in keys:
+        producer.produce(
+            topic,
+            key=key,
+            value=b"theirs",
+            on_delivery=lambda _, message: placed.update({message.key(): message.partition()}),
+        )
+    producer.flush(10)
+    assert placed == {key: partition_for(key, 6) for key in keys}
+    return placed

@@ -1,0 +1,51 @@
+"""What the client library throws, as ours."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from service.errors import ConfigurationError, Unavailable
+from service.kafka import KafkaConfig
+from service.kafka.link import link, our_errors
+
+
+@pytest.mark.parametrize(
+    "thrown", [KafkaConnectionError(), TimeoutError(), OSError(), asyncio.CancelledError()]
+)
+def test_a_broken_link_is_unavailable(thrown: BaseException) -> None:
+    async def breaks() -> None:
+        with our_errors():
+            raise thrown
+
+    with pytest.raises(Unavailable) as caught:
+        asyncio.run(breaks())
+    assert caught.value.code == "broker_unavailable"
+
+
+async def test_a_cancellation_that_was_asked_for_stays_one() -> None:
+    waiting = asyncio.Event()
+
+    async def waits() -> None:
+        with our_errors():
+            waiting.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(waits())
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_a_certificate_that_cannot_be_used_is_said_at_once() -> None:
+    config = KafkaConfig("b:1", security_protocol="SSL", ca_file=Path("missing.pem"))
+    with pytest.raises(ConfigurationError, match="certificate"):
+        link(config)
+
+
+def test_no_secret_shows() -> None:
+    assert "hunter2" not in repr(KafkaConfig("b:1", sasl_password="hunter2"))
