@@ -1,0 +1,27 @@
+"""The relay: publishes the log to Kafka, everything after the last published position, in order.
+
+Invariants: progress is recorded only after Kafka has acknowledged; one process publishes at a
+time, whatever dies; what Kafka loses is published again from the log.
+"""
+
+from service.relay.at_least_once import AtLeastOnce
+from service.relay.delivery import Delivery, Session
+from service.relay.lease import Lease, LeaseLost, Term
+from service.relay.observing import NoMetrics, RelayMetrics, RelayStatus
+from service.relay.relay import Relay
+from service.relay.standing import Batch, Standing
+
+__all__ = [
+    "AtLeastOnce",
+    "Batch",
+    "Delivery",
+    "Lease",
+    "LeaseLost",
+    "NoMetrics",
+    "Relay",
+    "RelayMetrics",
+    "RelayStatus",
+    "Session",
+    "Standing",
+    "Term",
+]

@@ -1,0 +1,115 @@
+"""A log, its events topic and relays between them, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from service.appender import Appender
+from service.event_log import EventLog
+from service.events import CustomerTagged
+from service.kafka import ConsumedRecord, KafkaConfig, ReceivedEvent, Topics
+from service.postgres import Postgres
+from service.relay import AtLeastOnce, Lease, NoMetrics, Relay, Standing
+from tests.servers.server import Handle
+from tests.support.logs import a_change, a_creation, appending
+from tests.support.topics import events_of, read_topic
+
+
+class Observed(NoMetrics):
+    """What a relay told about itself."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.failures: list[str] = []
+        self.lags: list[int] = []
+
+    def published(self, position: int, events: int) -> None:  # noqa: ARG002
+        self.events += events
+
+    def failed(self, code: str, detail: str) -> None:  # noqa: ARG002
+        self.failures.append(code)
+
+    def lag(self, events: int, seconds: float) -> None:  # noqa: ARG002
+        self.lags.append(events)
+
+
+@dataclass
+class World:
+    """A log, its events topic, and what a test does to them."""
+
+    postgres: Postgres
+    appender: Appender
+    config: KafkaConfig
+    observed: Observed = field(default_factory=Observed)
+
+    @property
+    def topic(self) -> str:
+        return self.config.events_topic.name
+
+    def relay(self, *, batch_events_max: int = 1_000, creates_topics: bool = False) -> Relay:
+        return Relay(
+            self.postgres,
+            AtLeastOnce(self.postgres, self.config, creates_topics=creates_topics),
+            Lease(self.postgres, self.topic),
+            metrics=self.observed,
+            batch_events_max=batch_events_max,
+        )
+
+    async def append(self, customers: int) -> None:
+        """A creation and two changes for each of so many new customers, all at once."""
+        creations = [a_creation(f"{uuid4().hex}@example.com") for _ in range(customers)]
+        await asyncio.gather(*(self.appender.append(each) for each in creations))
+        tags = CustomerTagged(tags=("a",)), CustomerTagged(tags=("b",))
+        changes = [a_change(each.customer_id, 1, *tags) for each in creations]
+        await asyncio.gather(*(self.appender.append(each) for each in changes))
+
+    async def head(self) -> int:
+        return (await EventLog(self.postgres).head()).position
+
+    async def records(self) -> list[ConsumedRecord]:
+        return await read_topic(self.config.bootstrap_servers, self.topic)
+
+    async def events(self) -> list[ReceivedEvent]:
+        return events_of(await self.records())
+
+    async def recorded(self) -> Standing | None:
+        return await self.postgres.fetch_one(
+            lambda epoch, position, tails: Standing(epoch, position, tuple(tails)),
+            "SELECT epoch, position, tails FROM relay.progress WHERE topic = $1",
+            self.topic,
+        )
+
+    async def all_is_recorded(self) -> bool:
+        recorded = await self.recorded()
+        return recorded is not None and recorded.position == await self.head()
+
+
+@asynccontextmanager
+async def a_world(database: str, kafka: Handle, suffix: str) -> AsyncIterator[World]:
+    config = KafkaConfig(
+        kafka.server.address, topic_prefix=f"{suffix}.", idempotence=kafka.server.real_kafka
+    )
+    async with Topics.connect(config) as topics:
+        await topics.create_missing(config.topics)
+    async with Postgres.connect(database) as postgres, appending(postgres) as appender:
+        yield World(postgres, appender, config)
+
+
+@asynccontextmanager
+async def running(*relays: Relay) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        for relay in relays:
+            tasks.create_task(relay.run())
+        try:
+            yield
+        finally:
+            for relay in relays:
+                relay.stop()
+
+
+async def is_true(condition: bool) -> bool:
+    return condition
