@@ -1,0 +1,106 @@
+"""How far the projection has read each partition of its feed.
+
+Invariant: a checkpoint moves only in the transaction that applies the events, and only from the
+position that its writer last saw. The lowest position of all rows is therefore always true: up to
+there everything is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from service.errors import ConfigurationError
+from service.events import Position
+from service.postgres import Postgres, load_statements
+
+LOG_PARTITION = -1  # the log itself, all of it, in place of the partitions of a topic
+
+SQL = load_statements("projections", "checkpoint.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Which read model it is. A rebuild makes the next version."""
+
+    name: str
+    version: int
+
+
+CUSTOMERS = Projection("customers", 1)
+
+
+class Place(NamedTuple):
+    """Everything of `partition` up to `position` is applied."""
+
+    partition: int
+    epoch: str
+    position: int
+    topic_offset: int  # of the next record to read; a hint only: the topic may be another one now
+    event_time: datetime  # of the last event applied
+
+
+class Move(NamedTuple):
+    """From the place that was last seen to how far a batch goes."""
+
+    seen: Place
+    position: int
+    topic_offset: int
+    event_time: datetime
+
+    def place(self) -> Place:
+        """Where the partition stands when the batch is applied."""
+        return self.seen._replace(
+            position=self.position, topic_offset=self.topic_offset, event_time=self.event_time
+        )
+
+
+class Checkpoints:
+    """Reads the places of one projection; they are moved in the store, with the rows."""
+
+    def __init__(self, postgres: Postgres, projection: Projection = CUSTOMERS) -> None:
+        self._postgres = postgres
+        self._projection = projection
+
+    async def take_over(self, partitions: Collection[int], epoch: str) -> dict[int, Place]:
+        """The places of all partitions of the feed, those that are missing made.
+
+        Where it was fed otherwise before (from the log, or from another number of partitions), it
+        goes on from what is certain. Raises ConfigurationError where what is shown is of another
+        log than `epoch` names.
+        """
+        name, version = self._projection.name, self._projection.version
+        found = await self._postgres.fetch(
+            Place, SQL["take_over"], name, version, sorted(partitions), epoch
+        )
+        for place in found:
+            if place.epoch != epoch:
+                raise ConfigurationError(
+                    f"the read model {name} shows another log (epoch {place.epoch}, here {epoch}):"
+                    " rebuild it"
+                )
+        return {place.partition: place for place in found}
+
+    async def places(self, partitions: Collection[int]) -> dict[int, Place]:
+        """Raises ConfigurationError where one is missing: another worker feeds from elsewhere."""
+        name, version = self._projection.name, self._projection.version
+        found = await self._postgres.fetch(Place, SQL["places"], name, version, sorted(partitions))
+        if len(found) != len(partitions):
+            raise ConfigurationError(
+                f"the read model {name} is fed from elsewhere now: do not run workers that read the"
+                " log beside workers that read Kafka, or topics with other partitions"
+            )
+        return {place.partition: place for place in found}
+
+    async def position(self) -> Position:
+        """Up to where everything is shown."""
+        found = await self._postgres.fetch_one(
+            _or_zero, SQL["position"], self._projection.name, self._projection.version
+        )
+        return Position(found or 0)
+
+
+def _or_zero(position: int | None) -> int:
+    return position or 0

@@ -1,0 +1,262 @@
+"""What a batch of events does to what is shown of a customer; pure.
+
+Invariants: an event is applied only where it is the next of its stream; one seen before is ignored,
+one too many is a gap, which the caller heals. After a deletion only orders are taken in. Count and
+spend follow from each order's last state, never from how often it was heard of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+from projections.documents import (
+    Document,
+    Listing,
+    change,
+    created,
+    listing,
+    read_document,
+    time_text,
+)
+from service import order as orders
+from service.documents import timestamp_text
+from service.errors import Corrupt
+from service.events import (
+    EVENT_TYPES,
+    CustomerCreated,
+    CustomerDeleted,
+    Event,
+    Order,
+    OrderRecorded,
+    decode,
+)
+
+Reason: TypeAlias = Literal["unknown_type", "undecodable", "impossible", "refused"]
+"""Why an event could not be applied: a newer release wrote it; its data does not fit its model; it
+cannot follow what came before; the database does not take what it leads to."""
+
+SCHEMA_VERSIONS: Mapping[str, int] = {kind.type: kind.schema_version for kind in EVENT_TYPES}
+
+
+class Fact(Protocol):
+    """An event as it was stored, from whichever source: its data is JSON, not yet looked at."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def customer_id(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def schema_version(self) -> int: ...
+    @property
+    def data(self) -> str | bytes: ...
+    @property
+    def time(self) -> datetime: ...
+
+
+class Incoming(NamedTuple):
+    """An event with its place, or the reason why it cannot be read."""
+
+    position: int
+    tenant: str
+    customer_id: str
+    version: int
+    time: datetime
+    event: Event | Reason
+
+
+class Contribution(NamedTuple):
+    """What an order adds: minor units of its currency, and one to the count if countable."""
+
+    order_version: int
+    currency: str
+    amount: int
+    is_countable: bool
+    placed_at: datetime
+
+
+class Present(NamedTuple):
+    """What is shown of a customer now. `document` is JSON; None = never seen, or deleted.
+
+    `orders` holds those that the new events speak of; all of the customer's if `has_all_orders`.
+    """
+
+    version: int  # 0 = never seen
+    is_parked: bool
+    document: str | None
+    currency: str  # the tenant's, in which `totalSpent` is given
+    orders: Mapping[str, Contribution]
+    has_all_orders: bool = False
+
+
+class Stop(NamedTuple):
+    """An event that could not be applied: where, and why."""
+
+    version: int
+    position: int
+    reason: Reason
+
+
+@dataclass(slots=True)
+class Change:
+    """What new events did to one customer."""
+
+    customer_id: str
+    tenant: str
+    old_version: int
+    version: int
+    position: int = 0  # of the last event applied
+    updated_at: datetime | None = None  # of the last event applied; None = there was none
+    document: Document | None = None  # None = deleted, or never created
+    before: Listing | None = None  # None = not seen before, or only orders came in
+    after: Listing | None = None  # None = deleted, or only orders came in
+    orders: dict[str, tuple[Contribution, Order]] = field(default_factory=dict)
+    stop: Stop | None = None
+    skipped: int = 0  # events seen before, or waiting because the customer is parked
+    has_gap: bool = False  # an event after `version` is missing: heal, and fold again
+    lacks_orders: bool = False  # all of the customer's orders are needed: read, and fold again
+
+
+def incoming(fact: Fact) -> Incoming:
+    """A fact, decoded."""
+    event: Event | Reason
+    try:
+        event = decode(fact.type, fact.schema_version, fact.data)
+    except Corrupt:
+        is_known = fact.schema_version <= SCHEMA_VERSIONS.get(fact.type, 0)
+        event = "undecodable" if is_known else "unknown_type"
+    return Incoming(fact.position, fact.tenant, fact.customer_id, fact.version, fact.time, event)
+
+
+def fold(events: Sequence[Incoming], present: Present) -> Change:
+    """One customer's events, in order and at least one, on top of what is shown."""
+    first = events[0]
+    result = Change(first.customer_id, first.tenant, present.version, present.version)
+    if present.is_parked:
+        result.skipped = len(events)
+        return result
+    if present.document is not None:
+        result.document = read_document(present.document)
+    for each in events:
+        if each.version <= result.version:
+            result.skipped += 1
+        elif each.version > result.version + 1:
+            result.has_gap = True
+            break
+        elif not _apply(result, each):
+            break
+    _complete(result, present)
+    return result
+
+
+def _apply(result: Change, each: Incoming) -> bool:
+    """Take in the next event. False where that cannot be, with everything as it was before."""
+    if isinstance(each.event, str):
+        result.stop = Stop(each.version, each.position, each.event)
+        return False
+    try:
+        _take_in(result, each, each.event)
+    except (Corrupt, ArithmeticError, LookupError, TypeError, ValueError):
+        result.stop = Stop(each.version, each.position, "impossible")
+        return False
+    result.version = each.version
+    result.position = each.position
+    result.updated_at = each.time
+    return True
+
+
+def _take_in(result: Change, each: Incoming, event: Event) -> None:
+    if isinstance(event, CustomerCreated):
+        if result.version != 0:
+            raise Corrupt("a second creation")
+        result.document = created(each.customer_id, each.version, each.time, event)
+        return
+    if result.version == 0:
+        raise Corrupt("a stream begins with a creation")
+    if isinstance(event, OrderRecorded):
+        result.orders[event.order.order_id] = contribution(event.order), event.order
+        return
+    if result.document is None:
+        raise Corrupt("only orders follow a deletion")
+    if result.before is None and result.old_version != 0:
+        result.before = listing(result.document)
+    if isinstance(event, CustomerDeleted):
+        result.document = None
+    else:
+        change(result.document, event)
+
+
+def _complete(result: Change, present: Present) -> None:
+    """What follows from all of the events together."""
+    document = result.document
+    if document is not None and result.updated_at is not None:
+        document["version"] = result.version
+        document["updatedAt"] = time_text(result.updated_at)
+        if result.before is not None or result.old_version == 0:
+            result.after = listing(document)
+        if result.orders:
+            result.lacks_orders = not _roll_up(document, result.orders, present)
+
+
+def contribution(order: Order) -> Contribution:
+    """Raises OverflowError for a time that cannot be shown in UTC."""
+    return Contribution(
+        order.order_version,
+        order.currency,
+        orders.contribution(order),
+        orders.is_countable(order),
+        order.placed_at.astimezone(UTC),
+    )
+
+
+def _roll_up(
+    document: Document, changed: Mapping[str, tuple[Contribution, Order]], present: Present
+) -> bool:
+    """Bring count and spend up to date; False where that takes orders that are not at hand."""
+    spent = document["spentByCurrency"]
+    if present.has_all_orders:
+        spent.clear()
+        document["orderCount"], document["lastOrderAt"] = 0, None
+        for order_id, held in present.orders.items():
+            if order_id not in changed:
+                _add(document, held)
+    for order_id, (new, _) in changed.items():
+        old = present.orders.get(order_id)
+        if old is not None and not present.has_all_orders:
+            if _leaves_a_hole(old, new):
+                return False
+            _take_away(document, old)
+        _add(document, new)
+    document["spentByCurrency"] = dict(sorted(spent.items())) if len(spent) > 1 else spent
+    document["totalSpent"] = spent.get(present.currency, 0)
+    return True
+
+
+def _leaves_a_hole(old: Contribution, new: Contribution) -> bool:
+    """Whether other orders say which currencies are left, or which order is now the last."""
+    return old.is_countable and (
+        not new.is_countable or new.currency != old.currency or new.placed_at < old.placed_at
+    )
+
+
+def _take_away(document: Document, old: Contribution) -> None:
+    if old.is_countable:
+        document["orderCount"] -= 1
+        document["spentByCurrency"][old.currency] -= old.amount
+
+
+def _add(document: Document, new: Contribution) -> None:
+    if new.is_countable:
+        spent = document["spentByCurrency"]
+        document["orderCount"] += 1
+        spent[new.currency] = spent.get(new.currency, 0) + new.amount
+        placed_at = timestamp_text(new.placed_at)
+        document["lastOrderAt"] = max(document["lastOrderAt"] or placed_at, placed_at)

@@ -1,0 +1,10 @@
+-- name: take_over
+SELECT partition, epoch, position, topic_offset, event_time FROM projection.take_over($1, $2, $3, $4);
+
+-- name: places
+SELECT partition, epoch, position, topic_offset, event_time FROM projection.checkpoint
+WHERE projection = $1 AND version = $2 AND partition = ANY ($3) ORDER BY partition;
+
+-- name: position
+-- Up to where all partitions are applied; NULL before the first worker has started.
+SELECT min(position) FROM projection.checkpoint WHERE projection = $1 AND version = $2;

@@ -1,0 +1,40 @@
+-- Columns of ids and of JSON come as text, one value per line, none of which has a line break inside:
+-- to the driver they cost a tenth of an array.
+
+-- name: present
+SELECT version, is_parked, document, tenant_currency, order_version, currency, amount, is_countable, placed_at
+FROM customers_v1.present(string_to_array($1, E'\n'), string_to_array($2, E'\n', ''), $3);
+
+-- name: all_orders
+-- For customers whose roll-ups follow only from all of their orders.
+SELECT customer_id, order_id, order_version, currency, amount, is_countable, placed_at
+FROM customers_v1.contribution WHERE customer_id = ANY ($1) ORDER BY customer_id, order_id;
+
+-- name: tag_ids
+SELECT tenant, name, id FROM customers_v1.tag_ids($1, $2);
+
+-- name: apply
+SELECT customers_v1.apply(
+    $1, $2, $3, $4, $5, $6,
+    string_to_array($7, E'\n'), string_to_array($8, E'\n'), $9, $10, $11,
+    string_to_array($12, E'\n', 'null'), string_to_array($13, E'\n', 'null'),
+    string_to_array($14, E'\n'), $15, $16, $17, $18,
+    string_to_array($19, E'\n'), $20, $21, string_to_array($22, E'\n'), $23, $24, $25, string_to_array($26, E'\n'));
+
+-- name: apply_listing
+SELECT customers_v1.apply_listing($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+                                  $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24);
+
+-- name: park
+-- Whoever is parked already stays where it stopped first.
+INSERT INTO projection.parked (projection, version, customer_id, tenant, stream_version, position, reason)
+SELECT 'customers', 1, new.customer_id, new.tenant, new.stream_version, new.position, new.reason
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])
+     AS new (customer_id, tenant, stream_version, position, reason)
+ON CONFLICT ON CONSTRAINT parked_pk DO NOTHING;
+
+-- name: mark_stale
+UPDATE customers_v1.customer SET is_stale = true WHERE id = ANY ($1);
+
+-- name: apply_counts
+SELECT customers_v1.apply_counts($1, $2, $3, $4, $5, $6, $7);

@@ -1,0 +1,251 @@
+"""The tables of the read model: what is shown now, and a batch's rows in one transaction.
+
+Invariants: rows and checkpoint are written together or not at all, and only where neither the
+checkpoint nor any of the customers has been changed by somebody else since they were read. Counters
+that every writer touches come last in a transaction, so that writers hold each other up least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import NamedTuple
+
+from projections.checkpoint import Move
+from projections.customers import Contribution, Incoming, Present
+from projections.rows import ALL_TAGS, ListingRow, Rows, TagRow
+from service.errors import Corrupt, CustomersError
+from service.events import OrderRecorded
+from service.postgres import ConstraintViolated, Postgres, Transaction, load_statements
+
+DEFAULT_CURRENCY = "USD"
+TAGS_REMEMBERED_MAX = 100_000
+NUMBER_OF_ALL = 0  # in place of a tag, in `counter`
+
+SQL = load_statements("projections", "customers.sql")
+
+
+class CheckpointLost(CustomersError):
+    """Another writer has moved a checkpoint that was to be moved: nothing was written."""
+
+
+class Contended(CustomersError):
+    """Another writer has changed a customer since it was read: nothing was written."""
+
+
+_REFUSALS = {"checkpoint_unmoved": CheckpointLost, "customer_unmoved": Contended}
+
+
+class _Asked(NamedTuple):
+    customer_id: str
+    tenant: str  # empty where the customer is asked for again, with another order
+    order_id: str | None
+
+
+class _Found(NamedTuple):
+    version: int | None
+    is_parked: bool | None
+    document: str | None
+    tenant_currency: str | None
+    order_version: int | None
+    currency: str
+    amount: int
+    is_countable: bool
+    placed_at: datetime
+
+
+class _HeldOrder(NamedTuple):
+    customer_id: str
+    order_id: str
+    order_version: int
+    currency: str
+    amount: int
+    is_countable: bool
+    placed_at: datetime
+
+
+class _Tag(NamedTuple):
+    tenant: str
+    name: str
+    id: int
+
+
+class Store:
+    """Reads and writes the tables of "customers", version 1."""
+
+    def __init__(self, postgres: Postgres, *, default_currency: str = DEFAULT_CURRENCY) -> None:
+        self._postgres = postgres
+        self._default_currency = default_currency
+        # Invariant: a tag's number never changes. At most TAGS_REMEMBERED_MAX and a batch's.
+        self._tag_ids: dict[tuple[str, str], int] = {}
+
+    async def present(self, groups: Mapping[str, Sequence[Incoming]]) -> dict[str, Present]:
+        """What is shown of each customer, with the orders that the events speak of."""
+        asked = [each for customer_id in sorted(groups) for each in _asked(groups[customer_id])]
+        customer_ids, tenants, order_ids = _transposed(asked, 3)
+        found = await self._postgres.fetch(
+            _Found, SQL["present"], _lines(customer_ids), _lines(tenants), order_ids
+        )
+        presents: dict[str, Present] = {}
+        orders: dict[str, Contribution] = {}
+        for each, row in zip(asked, found, strict=True):
+            if each.tenant:
+                orders = {}
+                presents[each.customer_id] = Present(
+                    row.version or 0,
+                    bool(row.is_parked),
+                    row.document,
+                    row.tenant_currency or self._default_currency,
+                    orders,
+                )
+            if each.order_id is not None and row.order_version is not None:
+                orders[each.order_id] = Contribution(
+                    row.order_version, row.currency, row.amount, row.is_countable, row.placed_at
+                )
+        return presents
+
+    async def with_all_orders(self, presents: Mapping[str, Present]) -> dict[str, Present]:
+        """The same, with all of the orders of each of the customers."""
+        held: dict[str, dict[str, Contribution]] = {customer_id: {} for customer_id in presents}
+        for row in await self._postgres.fetch(_HeldOrder, SQL["all_orders"], sorted(presents)):
+            held[row.customer_id][row.order_id] = Contribution(*row[2:])
+        return {
+            customer_id: present._replace(orders=held[customer_id], has_all_orders=True)
+            for customer_id, present in presents.items()
+        }
+
+    async def write(self, rows: Rows, moves: Sequence[Move]) -> None:
+        """Write a batch. One round trip where only orders have come in.
+
+        Raises CheckpointLost, Contended, Unavailable; Corrupt where the database refuses a value.
+        """
+        basics = _basics(rows, moves)
+        counts = [(*key, change) for key, change in sorted(rows.counts.items()) if change]
+        if not (rows.listings or rows.gone or rows.parked or counts):
+            with _our_refusals():
+                await self._postgres.execute(SQL["apply"], *basics)
+            return
+        await self._learn(rows)
+        async with self._postgres.transaction() as transaction:
+            with _our_refusals():
+                await transaction.execute(SQL["apply"], *basics)
+            await transaction.execute(SQL["apply_listing"], *self._listing(rows))
+            if rows.parked:
+                await self._park(transaction, rows)
+            days = [(*key, change) for key, change in sorted(rows.days.items()) if change]
+            if counts or days:
+                numbered = [
+                    (tenant, self._number(tenant, tag), is_active, change)
+                    for tenant, tag, is_active, change in counts
+                ]
+                columns = [*_transposed(sorted(numbered), 4), *_transposed(days, 3)]
+                await transaction.execute(SQL["apply_counts"], *columns)
+
+    async def probe(self) -> None:
+        """Write nothing, everywhere. Raises Corrupt where it is not a value that is refused."""
+        async with self._postgres.transaction() as transaction:
+            await transaction.execute(SQL["apply"], *_basics(Rows(), []))
+            await transaction.execute(SQL["apply_listing"], *self._listing(Rows()))
+            await transaction.execute(SQL["apply_counts"], *[()] * 7)
+
+    async def _park(self, transaction: Transaction, rows: Rows) -> None:
+        await transaction.execute(SQL["park"], *_transposed(rows.parked, 5))
+        await transaction.execute(SQL["mark_stale"], [each.customer_id for each in rows.parked])
+
+    async def _learn(self, rows: Rows) -> None:
+        """Know the numbers of all tags that are named, and number those that are new."""
+        unknown = sorted(rows.tags() - self._tag_ids.keys())
+        if not unknown:
+            return
+        if len(self._tag_ids) > TAGS_REMEMBERED_MAX:
+            self._tag_ids.clear()
+            unknown = sorted(rows.tags())
+        found = await self._postgres.fetch(_Tag, SQL["tag_ids"], *_transposed(unknown, 2))
+        self._tag_ids.update(((row.tenant, row.name), row.id) for row in found)
+
+    def _number(self, tenant: str, tag: str) -> int:
+        return NUMBER_OF_ALL if tag == ALL_TAGS else self._tag_ids[tenant, tag]
+
+    def _listing(self, rows: Rows) -> list[Sequence[object]]:
+        """The arguments of customers_v1.apply_listing."""
+        return [
+            *_transposed([self._listed(row) for row in rows.listings], 13),
+            *_transposed(rows.searches, 4),
+            rows.gone,
+            *_transposed([self._tagged(row) for row in rows.untagged], 3),
+            *_transposed([self._tagged(row) for row in rows.tagged], 3),
+        ]
+
+    def _listed(self, row: ListingRow) -> tuple[object, ...]:
+        numbers = sorted(self._number(row.tenant, tag) for tag in row.tags)
+        tags = "{" + ",".join(map(str, numbers)) + "}"
+        return (*row[:8], tags, *row.activity[1:])
+
+    def _tagged(self, row: TagRow) -> tuple[object, ...]:
+        return self._number(row.tenant, row.tag), row.created_at, row.id
+
+
+def _asked(events: Sequence[Incoming]) -> Iterator[_Asked]:
+    first = events[0]
+    order_ids: dict[str | None, None] = {
+        each.event.order.order_id: None for each in events if isinstance(each.event, OrderRecorded)
+    }
+    tenant = first.tenant
+    for order_id in order_ids or {None: None}:
+        yield _Asked(first.customer_id, tenant, order_id)
+        tenant = ""
+
+
+def _basics(rows: Rows, moves: Sequence[Move]) -> list[object]:
+    """The arguments of customers_v1.apply."""
+    moved = [
+        (
+            move.seen.partition,
+            move.seen.position,
+            move.position,
+            move.topic_offset,
+            move.event_time,
+        )
+        for move in sorted(moves, key=lambda move: move.seen.partition)
+    ]
+    ids, tenants, old_versions, versions, positions, documents, items = _transposed(
+        rows.customers, 7
+    )
+    active_ids, *activities = _transposed(rows.activities, 5)
+    owners, order_ids, order_versions, currencies, *contributions, states = _transposed(
+        rows.orders, 8
+    )
+    return [
+        moves[0].seen.epoch if moves else "",
+        *_transposed(moved, 5),
+        *(_lines(ids), _lines(tenants), old_versions, versions, positions),
+        *(_lines(documents), _lines(items)),
+        *(_lines(active_ids), *activities),
+        *(_lines(owners), order_ids, order_versions, _lines(currencies), *contributions),
+        _lines(states),
+    ]
+
+
+def _lines(values: Sequence[object]) -> str:
+    """A column as text. Raises Corrupt for a value that would not stay one line."""
+    text = "\n".join(["null" if value is None else str(value) for value in values])
+    if text.count("\n") != max(0, len(values) - 1):
+        raise Corrupt("a line break in an id, a currency or a document")
+    return text
+
+
+def _transposed(rows: Sequence[tuple[object, ...]], width: int) -> list[Sequence[object]]:
+    """Rows as columns."""
+    return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+@contextmanager
+def _our_refusals() -> Iterator[None]:
+    try:
+        yield
+    except ConstraintViolated as error:
+        refusal = _REFUSALS.get(error.constraint)
+        if refusal is None:
+            raise
+        raise refusal(str(error)) from error

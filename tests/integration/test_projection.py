@@ -1,0 +1,108 @@
+"""The projection fed by the log, on a real PostgreSQL: whatever happens, the rows are exact."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+
+from projections.checkpoint import LOG_PARTITION
+from service.events import CustomerTagged
+from tests.support.logs import a_change, a_creation
+from tests.support.projections import (
+    Projected,
+    a_history,
+    append_history,
+    projected,
+    running,
+    shown,
+)
+from tests.support.topics import eventually
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_rows_are_what_the_streams_fold_to(database: str, seed: int) -> None:
+    async with projected(database) as world:
+        choose = Random(seed)
+        for part in range(3):
+            await append_history(
+                world.appender, a_history(choose, steps=100), prefix=f"part{part}_"
+            )
+            await world.catch_up()
+        await world.assert_exact()
+        assert world.observed.reasons == []
+
+
+async def test_a_worker_that_is_killed_again_and_again_leaves_exact_rows(database: str) -> None:
+    async with projected(database) as world:
+        writing = asyncio.create_task(
+            append_history(world.appender, a_history(Random(7), steps=400, customers=20))
+        )
+        choose = Random(8)
+        while not writing.done() or not await world.is_up_to_date():
+            working = asyncio.create_task(world.runner(batch_events_max=7).run())
+            await asyncio.wait([working], timeout=choose.random() / 10)
+            working.cancel()
+            await asyncio.wait([working])
+        await writing
+        await world.assert_exact()
+
+
+async def test_two_workers_on_one_log_do_not_disturb_each_other(database: str) -> None:
+    async with projected(database) as world:
+        runners = [world.runner(batch_events_max=5) for _ in range(2)]
+        async with running(*runners):
+            await append_history(world.appender, a_history(Random(3), steps=300, customers=10))
+            await eventually(world.is_up_to_date)
+        await world.assert_exact()
+
+
+async def test_what_is_appended_is_shown_within_moments(database: str) -> None:
+    async with projected(database) as world, running(world.runner()):
+        await eventually(world.is_up_to_date)
+        creation = a_creation("jane@example.com")
+        await world.appender.append(creation)
+        assert await eventually(world.is_up_to_date) < 1
+        row = (await shown(world.postgres)).customers[creation.customer_id]
+        assert row[:2] == ("default", 1)
+
+
+async def test_a_worker_stops_when_told_and_may_be_told_twice(database: str) -> None:
+    async with projected(database) as world:
+        runner = world.runner()
+        runner.stop()
+        runner.stop()
+        await runner.run()
+        assert runner.status.phase == "stopped"
+
+
+async def test_lag_is_told(database: str) -> None:
+    async with projected(database) as world:
+        await world.appender.append(a_creation("jane@example.com"))
+        await world.runner()._observe()
+        position, events, seconds = world.observed.lag
+        assert (position, events) == (0, 1)
+        assert 0 <= seconds < 60
+        await world.catch_up()
+        await world.runner()._observe()
+        assert world.observed.lag == (1, 0, 0.0)
+
+
+async def hot_customers(world: Projected, customers: int, changes: int) -> None:
+    creations = [a_creation(f"{number}@example.com") for number in range(customers)]
+    for creation in creations:
+        await world.appender.append(creation)
+    for version in range(1, changes + 1):
+        for creation in creations:
+            event = CustomerTagged(tags=(f"tag {version}",))
+            await world.appender.append(a_change(creation.customer_id, version, event))
+
+
+async def test_the_place_is_kept_with_the_rows(database: str) -> None:
+    async with projected(database) as world:
+        await hot_customers(world, 2, 3)
+        await world.catch_up()
+        place = (await world.checkpoints.places({LOG_PARTITION}))[LOG_PARTITION]
+        assert place.position == 8
+        assert place.epoch != ""
