@@ -1,0 +1,40 @@
+"""Reads: one customer, always current, and the customer list, from the read model.
+
+Invariant: nothing here writes, and nothing is answered that was true only before the request.
+"""
+
+from __future__ import annotations
+
+from service.event_log import EventLog
+from service.identifiers import CustomerId
+from service.list_request import ListRequest
+from service.postgres import Postgres
+from service.queries.customer_list import MIN_POSITION_WAIT_SECONDS, CustomerList
+from service.queries.customer_query import CustomerQuery, Found
+from service.queries.list_answer import Listed
+
+__all__ = ["Found", "Listed", "Queries"]
+
+
+class Queries:
+    """What the API of one process reads. Safe to call from many tasks at once; owns no task."""
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        event_log: EventLog,
+        cursor_key: bytes,
+        *,
+        min_position_wait_seconds: float = MIN_POSITION_WAIT_SECONDS,
+    ) -> None:
+        """`cursor_key`: a secret that all processes of the API share; at least 16 bytes."""
+        self._customers = CustomerQuery(postgres, event_log)
+        self._lists = CustomerList(postgres, cursor_key, min_position_wait_seconds)
+
+    async def get(self, tenant: str, customer_id: CustomerId, currency: str) -> Found:
+        """One living customer. Raises NotFound (`customer_not_found`, `customer_deleted`)."""
+        return await self._customers.get(tenant, customer_id, currency)
+
+    async def list(self, tenant: str, request: ListRequest) -> Listed:
+        """One page. Raises Rejected `invalid_cursor`, Unavailable `projection_lag`."""
+        return await self._lists.list(tenant, request)

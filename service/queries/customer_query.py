@@ -1,0 +1,82 @@
+"""One customer by id, always current.
+
+Invariant: the stored document is answered only where it shows the stream's version; else the log is
+folded. Both are looked at in one statement, so in one snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from service.customer import Customer, evolve
+from service.errors import Corrupt, NotFound
+from service.event_log import EventLog
+from service.events import Position, Version
+from service.identifiers import CustomerId
+from service.postgres import Postgres, load_statements
+from service.queries.loader import Loader
+
+BATCH_CUSTOMERS_MAX = 200
+BATCHES_MAX = 3  # statements in flight: of the pool's connections, what gets may hold
+
+SQL = load_statements("service", "queries.sql")
+
+
+class Found(NamedTuple):
+    """A living customer: finished JSON of its document, and the places of its latest event."""
+
+    document: bytes
+    version: Version
+    position: Position
+
+
+class _Standing(NamedTuple):
+    customer_id: str
+    tenant: str
+    version: int
+    position: int
+    is_closed: bool
+    document: str | None  # None: the read model is behind
+
+
+class CustomerQuery:
+    """Gets that wait at the same moment share a statement."""
+
+    def __init__(self, postgres: Postgres, event_log: EventLog) -> None:
+        self._postgres = postgres
+        self._event_log = event_log
+        self._standings: Loader[CustomerId, _Standing | None] = Loader(
+            self._fetch, batch_keys_max=BATCH_CUSTOMERS_MAX, batches_max=BATCHES_MAX
+        )
+
+    async def get(self, tenant: str, customer_id: CustomerId, currency: str) -> Found:
+        """Raises NotFound (`customer_not_found`, `customer_deleted`), Unavailable."""
+        standing = None
+        if customer_id.isascii() and "\0" not in customer_id:
+            standing = await self._standings.load(customer_id)
+        if standing is None or standing.tenant != tenant:
+            raise NotFound("customer_not_found")
+        if standing.is_closed:
+            raise NotFound("customer_deleted")
+        if standing.document is None:
+            return await self._fold(tenant, customer_id, currency)
+        document = standing.document.encode()
+        return Found(document, Version(standing.version), Position(standing.position))
+
+    async def _fetch(self, customer_ids: Sequence[CustomerId]) -> list[_Standing | None]:
+        rows = await self._postgres.fetch(_Standing, SQL["customers_by_id"], customer_ids)
+        standings = {row.customer_id: row for row in rows}
+        return [standings.get(customer_id) for customer_id in customer_ids]
+
+    async def _fold(self, tenant: str, customer_id: CustomerId, currency: str) -> Found:
+        customer: Customer | None = None
+        position = Position(0)
+        async for event in self._event_log.stream(tenant, customer_id):
+            customer = evolve(customer, event)
+            position = event.position
+        if customer is None:
+            raise Corrupt(f"the stream of {customer_id} has no events")
+        if customer.is_deleted:
+            raise NotFound("customer_deleted")
+        return Found(customer.document(currency).json_bytes(), customer.version, position)

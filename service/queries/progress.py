@@ -1,0 +1,80 @@
+"""How far the read model is, and waiting for it to get somewhere.
+
+Invariant: a mark that is returned was read after the caller asked. Callers who ask together share a
+query, and all who wait look at the same moments, so waiting costs the same however many wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from service.errors import Unavailable
+from service.postgres import Postgres, load_statements
+from service.queries.loader import WAITING_MAX, Loader
+
+POLL_SECONDS = 0.005
+
+SQL = load_statements("service", "queries.sql")
+
+
+class Mark(NamedTuple):
+    """Where the read model stands. Equal marks: nothing was applied in between.
+
+    Each partition of the events topic has a position of its own: everything up to the lowest is
+    shown; the total rises with every batch. A rebuild makes the next version.
+    """
+
+    position: int
+    positions_total: int
+    version: int
+    partitions: int
+
+
+class Progress:
+    """Asks for the mark on behalf of everybody."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        self._marks: Loader[None, Mark] = Loader(self._fetch, batch_keys_max=WAITING_MAX)
+        self._seen = 0  # the highest position ever seen
+
+    async def mark(self) -> Mark:
+        """The mark as of now."""
+        return await self._marks.load(None)
+
+    def saw(self, mark: Mark) -> None:
+        """A statement met this mark on its way."""
+        self._seen = max(self._seen, mark.position)
+
+    def forget(self) -> None:
+        """What was seen need no longer be so."""
+        self._seen = 0
+
+    async def reach(self, position: int, deadline: float) -> None:
+        """Return once everything up to `position` is shown.
+
+        Raises Unavailable `projection_lag` at `deadline`, by the event loop's clock.
+        """
+        if position <= self._seen:
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._wait(position)
+        except TimeoutError as error:
+            raise Unavailable("projection_lag", "The list does not show that yet.") from error
+
+    async def _wait(self, position: int) -> None:
+        time = asyncio.get_running_loop().time
+        while True:
+            mark = await self.mark()
+            if mark.position >= position:
+                return
+            await asyncio.sleep(POLL_SECONDS - time() % POLL_SECONDS)  # everybody's next moment
+
+    async def _fetch(self, callers: Sequence[None]) -> list[Mark]:
+        mark = await self._postgres.fetch_one(Mark, SQL["mark"])
+        assert mark is not None, "an aggregate has a row"
+        self.saw(mark)
+        return [mark] * len(callers)
