@@ -1,0 +1,157 @@
+"""The API as one callable: from a request to its answer, whatever happens on the way.
+
+Invariants: every answer carries a request id; an error of any kind is answered as a problem; what a
+route checks is what its row in the table says. This sits on aiohttp's low-level server, without its
+application layer: one dispatch instead of two, and every refusal in one form.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import structlog
+from aiohttp import hdrs, web
+
+from service.http.addresses import Addresses
+from service.http.auth import Authenticator
+from service.http.bodies import check_expectation
+from service.http.call import Handler, Page
+from service.http.correlation import X_REQUEST_ID, request_id_of
+from service.http.customers import Customers, Queries
+from service.http.endpoint import Endpoint
+from service.http.problems import Refused, problem_response, refused
+from service.http.rate_limit import RateLimit
+from service.http.router import Place, Router
+from service.http.routes import CUSTOMER_ROUTES, VERSION_PREFIX, Route
+from service.http.tags import Tags
+from service.http.writes import Commands, Writes
+
+UNKNOWN_ROUTE = "unknown"  # the metrics' label for paths that nothing answers
+
+Answering: TypeAlias = Callable[[web.BaseRequest, str, list[str]], Awaitable[web.StreamResponse]]
+"""Answers a request, given its id and the path's parts that stand in braces."""
+
+
+class RequestObserver(Protocol):
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Called once for each answer; `route` is a path template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What the customer routes work with. `epoch` names the log that positions belong to."""
+
+    commands: Commands
+    queries: Queries
+    authenticator: Authenticator
+    epoch: Callable[[], str]
+    rate_limit: RateLimit | None = None
+
+
+class App:
+    """Answers requests; `serve` puts it behind a port."""
+
+    def __init__(self, router: Router[Answering], observer: RequestObserver) -> None:
+        self._router = router
+        self._observer = observer
+        self._log = structlog.get_logger()
+        self.in_flight = 0  # requests that are not answered yet
+        self.is_draining = False  # from now on every answer closes its connection
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        started = time.perf_counter()
+        request_id = request_id_of(request.headers)
+        found = self._router.find(request.rel_url.raw_path)
+        self.in_flight += 1
+        try:
+            response = await self._answer(request, request_id, found)
+        except Exception as error:  # the top of every request
+            response = problem_response(self._refusal(error, request_id), request_id)
+        finally:
+            self.in_flight -= 1
+        response.headers[X_REQUEST_ID] = request_id
+        if self.is_draining:
+            response.force_close()
+        route = UNKNOWN_ROUTE if found is None else found[0].template
+        seconds = time.perf_counter() - started
+        self._observer.observe_request(request.method, route, response.status, seconds)
+        return response
+
+    def _answer(
+        self,
+        request: web.BaseRequest,
+        request_id: str,
+        found: tuple[Place[Answering], list[str]] | None,
+    ) -> Awaitable[web.StreamResponse]:
+        if found is None:
+            raise Refused("route_not_found")
+        place, parts = found
+        answering = place.methods.get(request.method)
+        if answering is None:
+            allowed = place.allowed
+            headers: dict[str, str] = {hdrs.ALLOW: ", ".join(allowed)}
+            raise Refused("method_not_allowed", allowed=allowed, headers=headers)
+        if hdrs.EXPECT in request.headers:
+            check_expectation(request)
+        return answering(request, request_id, parts)
+
+    def _refusal(self, error: Exception, request_id: str) -> Refused:
+        refusal = refused(error)
+        if refusal is None:
+            self._log.error("request_failed", request_id=request_id, exc_info=error)
+            return Refused("internal_error")
+        return refusal
+
+
+def build_app(
+    observer: RequestObserver,
+    pages: Mapping[str, Page],
+    dependencies: Dependencies | None = None,
+    more_routes: Sequence[tuple[Route, Handler]] = (),
+) -> App:
+    """`pages` by path, for every role; the customer routes where there are dependencies.
+
+    `more_routes` are routes of other rooms' making, checked just like the customer routes.
+    """
+    router: Router[Answering] = Router()
+    for path, page in pages.items():
+        router.add("GET", path, _without_token(page))
+    if dependencies is not None:
+        for route, handler in (*customer_routes(dependencies), *more_routes):
+            for prefix in ("", VERSION_PREFIX):
+                endpoint = Endpoint(
+                    route, prefix, handler, dependencies.authenticator, dependencies.rate_limit
+                )
+                router.add(route.method, prefix + route.path, endpoint)
+    return App(router, observer)
+
+
+def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler]]:
+    """Every row of the table with its handler."""
+    writes = Writes(dependencies.commands, dependencies.epoch)
+    customers = Customers(writes, dependencies.queries)
+    addresses, tags = Addresses(writes), Tags(writes)
+    handlers: Mapping[str, Handler] = {
+        "listCustomers": customers.list,
+        "createCustomer": customers.create,
+        "getCustomer": customers.get,
+        "updateCustomer": customers.update,
+        "patchCustomer": customers.update,
+        "deleteCustomer": customers.delete,
+        "addAddress": addresses.add,
+        "updateAddress": addresses.update,
+        "removeAddress": addresses.remove,
+        "addTags": tags.add,
+        "removeTag": tags.remove,
+    }
+    return [(route, handlers[route.operation_id]) for route in CUSTOMER_ROUTES]
+
+
+def _without_token(page: Page) -> Answering:
+    async def answer(request: web.BaseRequest, _: str, __: list[str]) -> web.StreamResponse:
+        return await page(request)
+
+    return answer

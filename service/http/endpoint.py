@@ -1,0 +1,55 @@
+"""One route of the table at work: everything that is checked before its handler runs.
+
+Invariant: the order is token, scope, rate, query, body; so nobody learns about data, or has a body
+read, who may not call.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from service.http.auth import Authenticator, bearer_of, check_scope
+from service.http.bodies import read_body, validated
+from service.http.call import Call, Handler
+from service.http.problems import Refused
+from service.http.query_string import QueryReader
+from service.http.rate_limit import RateLimit
+from service.http.routes import Route
+
+
+class Endpoint:
+    """`prefix` stands before the route's own path: empty or /v1."""
+
+    def __init__(
+        self,
+        route: Route,
+        prefix: str,
+        handler: Handler,
+        authenticator: Authenticator,
+        rate_limit: RateLimit | None,
+    ) -> None:
+        self._route = route
+        self._prefix = prefix
+        self._handler = handler
+        self._authenticator = authenticator
+        self._rate_limit = rate_limit
+        self._query = QueryReader(route.query)
+        self._body = route.body
+        self._validate = TypeAdapter(route.body.model).validate_json if route.body else None
+
+    async def __call__(
+        self, request: web.BaseRequest, request_id: str, parts: list[str]
+    ) -> web.StreamResponse:
+        principal = await self._authenticator.authenticate(bearer_of(request.headers))
+        if principal is None:
+            raise Refused("invalid_token")
+        check_scope(principal, self._route.scope)
+        if self._rate_limit is not None:
+            self._rate_limit.admit((principal.tenant, principal.actor.id))
+        query = self._query.read(request.rel_url.raw_query_string)
+        call = Call(request, request_id, self._route, self._prefix, parts, principal, query)
+        if self._body is not None and self._validate is not None:
+            call.body_bytes = await read_body(request, self._body.media_types)
+            call.body = validated(self._validate, call.body_bytes)
+        return await self._handler(call)

@@ -1,0 +1,98 @@
+"""From pydantic's errors to ours: a pointer, a stable code, a sentence, and never the value.
+
+Invariant: the codes here belong to the contract; pydantic's own names and texts never get out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from service.errors import Fault
+
+FAULTS_MAX = 100  # named in one answer
+POINTER_PART_CHARACTERS_MAX = 64  # of an unknown field's name, which the caller chose
+
+_KINDS: Mapping[str, tuple[str, str]] = {
+    "missing": ("required", "This is required."),
+    "extra_forbidden": ("unknown_field", "There is no such field here."),
+    "string_too_short": ("blank", "This may not be blank."),
+    "string_too_long": ("too_long", "At most {max_length} characters are allowed."),
+    "too_long": ("too_many", "At most {max_length} are allowed."),
+    "string_pattern_mismatch": ("invalid_characters", "There is a character that is not allowed."),
+    "string_unicode": ("invalid_characters", "There is a character that is not allowed."),
+    "string_type": ("invalid_type", "A string is expected."),
+    "bool_type": ("invalid_type", "true or false is expected."),
+    "tuple_type": ("invalid_type", "An array is expected."),
+    "dict_type": ("invalid_type", "An object is expected."),
+    "model_type": ("invalid_type", "An object is expected."),
+}
+_NULL = ("null_not_allowed", "This may not be null.")
+_OTHER = ("invalid_value", "This value cannot be used.")
+OWN_CODES = frozenset(
+    {
+        "invalid_email",
+        "invalid_phone",
+        "unknown_country",
+        "not_an_integer",
+        "out_of_range",
+        "invalid_time",
+        "not_a_boolean",
+        "unknown_sort",
+        "repeated_sort_field",
+        "invalid_cursor",
+        "cursor_excludes_page",
+    }
+)
+"""Raised by our own validators, whose sentences are safe to repeat."""
+
+
+def body_faults(error: ValidationError) -> list[Fault]:
+    """Every fault of a body, by JSON Pointer."""
+    return [fault for each in error.errors(include_url=False) for fault in _body_faults(each)][
+        :FAULTS_MAX
+    ]
+
+
+def query_faults(error: ValidationError) -> list[Fault]:
+    """Every fault of a query, by the parameter's name."""
+    return [_query_fault(each) for each in error.errors(include_url=False)][:FAULTS_MAX]
+
+
+def _body_faults(error: ErrorDetails) -> Iterator[Fault]:
+    pointer = "".join(f"/{_pointer_part(part)}" for part in error["loc"])
+    if error["type"] == "metadata":
+        for key, code, detail in error.get("ctx", {})["faults"]:
+            yield Fault(f"{pointer}/{_pointer_part(key)}", code, detail)
+    else:
+        yield Fault(pointer, *_code_and_detail(error))
+
+
+def _query_fault(error: ErrorDetails) -> Fault:
+    if error["type"] == "extra_forbidden":
+        return Fault(
+            _cut(str(error["loc"][0])), "unknown_parameter", "There is no such parameter here."
+        )
+    name = str(error["loc"][0]) if error["loc"] else "page"
+    return Fault(name, *_code_and_detail(error))
+
+
+def _code_and_detail(error: ErrorDetails) -> tuple[str, str]:
+    kind = error["type"]
+    if kind in OWN_CODES:
+        return kind, error["msg"]
+    if kind.endswith("_type") and error["input"] is None:
+        return _NULL
+    code, detail = _KINDS.get(kind, _OTHER)
+    return code, detail.format_map(error.get("ctx", {}))
+
+
+def _pointer_part(part: str | int) -> str:
+    return _cut(str(part)).replace("~", "~0").replace("/", "~1")
+
+
+def _cut(name: str) -> str:
+    too_long = len(name) > POINTER_PART_CHARACTERS_MAX
+    return f"{name[:POINTER_PART_CHARACTERS_MAX]}…" if too_long else name

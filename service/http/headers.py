@@ -1,0 +1,26 @@
+"""Headers of our own, and those that every answer carries.
+
+Invariant: no answer says which server software runs, is kept by a cache, or is guessed at by a
+browser; whoever wants an answer cached (pages do) says so itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import hdrs
+from multidict import istr
+
+ETAG = istr("ETag")  # aiohttp spells it otherwise
+LOG_POSITION = istr("Log-Position")
+LOG_EPOCH = istr("Log-Epoch")
+AS_OF_POSITION = istr("As-Of-Position")
+IDEMPOTENCY_KEY = istr("Idempotency-Key")
+IDEMPOTENT_REPLAYED = istr("Idempotent-Replayed")
+X_CONTENT_TYPE_OPTIONS = istr("X-Content-Type-Options")
+
+COMMON_HEADERS: Mapping[str, str] = {
+    hdrs.SERVER: "customers",
+    hdrs.CACHE_CONTROL: "no-store",
+    X_CONTENT_TYPE_OPTIONS: "nosniff",
+}

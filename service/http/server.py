@@ -1,0 +1,112 @@
+"""Puts an App behind a port, and takes it away again without cutting anybody off.
+
+Invariant: after a stop is asked for, whatever was accepted is answered: new connections are
+refused, every answer says `Connection: close`, and requests in flight have until the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+from typing_extensions import override
+
+from service.errors import ConfigurationError
+from service.http.app import App
+from service.http.correlation import X_REQUEST_ID, new_request_id
+from service.http.problems import Refused, problem_response
+
+BACKLOG_CONNECTIONS = 1_024  # waiting to be accepted
+KEEPALIVE_SECONDS = 75.0  # also the time that the head of a request may take to arrive
+LINGERING_SECONDS = 5.0  # a refused body is read off for so long, so that the refusal is seen
+HEADER_BYTES_MAX = 8_190  # of the request line, and of one header
+HEADERS_MAX = 128
+LAME_DUCK_SECONDS = 0.5  # idle connections are kept for so long: a request may be on its way
+FORCED_CLOSE_SECONDS = 0.5  # for answers that are made but not written yet
+POLL_SECONDS = 0.01
+
+
+class _Protocol(web.RequestHandler):
+    """Answers what is not HTTP in the form of every other refusal, and logs none of its bytes."""
+
+    __slots__ = ()
+
+    @override
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        if status >= 500:
+            structlog.get_logger().error("request_failed", exc_info=exc)
+        request_id = new_request_id()
+        refusal = Refused("internal_error" if status >= 500 else "bad_request")
+        response = problem_response(refusal, request_id)
+        response.headers[X_REQUEST_ID] = request_id
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    @override
+    def __call__(self) -> web.RequestHandler:
+        return _Protocol(
+            self,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            lingering_time=LINGERING_SECONDS,
+            max_line_size=HEADER_BYTES_MAX,
+            max_field_size=HEADER_BYTES_MAX,
+            max_headers=HEADERS_MAX,
+            auto_decompress=False,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's way to switch it off
+        )
+
+
+@asynccontextmanager
+async def serve(
+    app: App, host: str, port: int, *, shutdown_timeout_seconds: float, reuse_port: bool = False
+) -> AsyncIterator[int]:
+    """Serve while the block runs; the port, which is a free one where `port` is 0.
+
+    `reuse_port` lets several processes share the port. Raises ConfigurationError where the port
+    cannot be had.
+    """
+    server = _Server(app)
+    runner = web.ServerRunner(server, shutdown_timeout=FORCED_CLOSE_SECONDS)
+    await runner.setup()
+    try:
+        site = web.TCPSite(
+            runner, host, port, backlog=BACKLOG_CONNECTIONS, reuse_port=reuse_port or None
+        )
+        try:
+            await site.start()
+        except OSError as error:
+            reason = error.strerror or "the address cannot be used"
+            raise ConfigurationError(f"Cannot listen on {host}:{port}: {reason}.") from error
+        try:
+            yield site.port
+        finally:
+            app.is_draining = True
+            await site.stop()
+            await _drain(app, server, shutdown_timeout_seconds - 2 * FORCED_CLOSE_SECONDS)
+    finally:
+        await runner.cleanup()
+
+
+async def _drain(app: App, server: web.Server, timeout_seconds: float) -> None:
+    """Wait for requests in flight, and a moment for those on their way."""
+    now = time.monotonic()
+    deadline = now + timeout_seconds
+    duck_until = min(deadline, now + LAME_DUCK_SECONDS)
+    while server.connections and (now < duck_until or (app.in_flight and now < deadline)):
+        await asyncio.sleep(POLL_SECONDS)
+        now = time.monotonic()

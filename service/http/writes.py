@@ -1,0 +1,111 @@
+"""Carrying out a command for a call, and what every answer to a write says.
+
+Invariant: the answer to a repeat of a key is made from the same state and status as the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Protocol
+
+from aiohttp import hdrs, web
+
+from service.command_handler import Request, Written
+from service.customer import Command
+from service.event_log import Key
+from service.events import Meta
+from service.http.call import Call, empty_response, json_response
+from service.http.conditions import etag, expected_versions, idempotency_key
+from service.http.correlation import traceparent_of
+from service.http.headers import ETAG, IDEMPOTENT_REPLAYED, LOG_EPOCH, LOG_POSITION
+from service.identifiers import AddressId, CustomerId
+
+FINGERPRINT_BYTES = 16
+
+
+class Commands(Protocol):
+    async def handle(self, request: Request) -> Written:
+        """Carry out a command; see CommandHandler."""
+
+
+class Writes:
+    """`epoch` names the log that positions belong to."""
+
+    def __init__(self, commands: Commands, epoch: Callable[[], str]) -> None:
+        self._commands = commands
+        self._epoch = epoch
+
+    async def customer(
+        self, call: Call, customer_id: CustomerId, command: Command, *, status: int = 200
+    ) -> web.Response:
+        """Answers the customer; with 201, says where it is found."""
+        written = await self._carry_out(call, customer_id, command, status)
+        customer = written.customer
+        headers = self._headers(written)
+        if status == 201:
+            headers[hdrs.LOCATION] = f"{call.prefix}/user/{customer.id}"
+        body = customer.document(call.principal.currency).json_bytes()
+        return json_response(written.status or status, body, headers)
+
+    async def address(
+        self, call: Call, command: Command, address_id: AddressId, *, status: int = 200
+    ) -> web.Response:
+        """Answers the address; with 201, says where it is found."""
+        written = await self._carry_out(call, call.customer_id, command, status, address_id)
+        address = written.customer.address(AddressId(written.subject or address_id))
+        headers = self._headers(written)
+        if status == 201:
+            place = f"/user/{written.customer.id}/address/{address.id}"
+            headers[hdrs.LOCATION] = call.prefix + place
+        body = address.__pydantic_serializer__.to_json(address, by_alias=True)
+        return json_response(written.status or status, body, headers)
+
+    async def nothing(self, call: Call, command: Command) -> web.Response:
+        written = await self._carry_out(call, call.customer_id, command, 204)
+        return empty_response(204, self._headers(written))
+
+    async def _carry_out(
+        self,
+        call: Call,
+        customer_id: CustomerId,
+        command: Command,
+        status: int,
+        subject: str | None = None,
+    ) -> Written:
+        headers = call.request.headers
+        key = idempotency_key(headers)
+        meta = Meta(
+            actor=call.principal.actor,
+            request_id=call.request_id,
+            traceparent=traceparent_of(headers),
+        )
+        return await self._commands.handle(
+            Request(
+                tenant=call.principal.tenant,
+                customer_id=customer_id,
+                command=command,
+                meta=meta,
+                expected_versions=expected_versions(headers),
+                key=None if key is None else Key(key, fingerprint(call), status, subject),
+            )
+        )
+
+    def _headers(self, written: Written) -> dict[str, str]:
+        headers: dict[str, str] = {
+            ETAG: etag(written.customer.version),
+            LOG_POSITION: str(written.position),
+            LOG_EPOCH: self._epoch(),
+        }
+        if written.is_replayed:
+            headers[IDEMPOTENT_REPLAYED] = "true"
+        return headers
+
+
+def fingerprint(call: Call) -> bytes:
+    """The same for the same request, under /v1 or not: method, route, its parts, body."""
+    digest = blake2b(digest_size=FINGERPRINT_BYTES)
+    for text in (call.route.method, call.route.path, *call.parts):
+        digest.update(text.encode(errors="surrogateescape") + b"\0")
+    digest.update(call.body_bytes)
+    return digest.digest()
