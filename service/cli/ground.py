@@ -1,0 +1,64 @@
+"""What every role stands on: its settings, the database, the master key, its metrics.
+
+Invariant: built once, by a composition root; parts get it as an argument and build none of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from service.cli.connections import key_source
+from service.cli.watch import Watch
+from service.master_key import MasterKey, require_master_key
+from service.postgres import Postgres
+from service.settings import Settings
+from service.telemetry import Metrics
+
+SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own name
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    settings: Settings
+    postgres: Postgres
+    key: MasterKey
+    metrics: Metrics
+    watch: Watch
+
+
+@asynccontextmanager
+async def ground(settings: Settings, role: str, dsn: str) -> AsyncIterator[Ground]:
+    """Needs no database yet. Raises ConfigurationError where there is no master key."""
+    source = key_source(settings)
+    key = require_master_key(source)
+    shared = os.environ.get(SHARED_METRICS)
+    metrics = Metrics(role, shared_directory=Path(shared) if shared else None)
+    async with Postgres.connect(
+        dsn,
+        pool_size_max=settings.database_pool_size_max,
+        statement_cache=settings.database_statement_cache,
+        application_name=f"customers-{role}",
+    ) as postgres:
+        yield Ground(settings, postgres, key, metrics, Watch(postgres, key, source, metrics))
+
+
+class Worker(Protocol):
+    """A part that works by itself; `stop` makes `run` finish what is in hand and return."""
+
+    async def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+async def work(worker: Worker, stop: asyncio.Event) -> None:
+    """Run a worker until stopped; raises what `run` raises."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.run())
+        await stop.wait()
+        worker.stop()

@@ -1,0 +1,41 @@
+"""`customers migrate`: everything that must stand before a role can start.
+
+Invariant: safe to repeat and to run from many places at once; nothing that exists is changed
+unless a migration says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.cli.connections import kafka_config
+from service.cli.output import Failed, Json, print_json, say
+from service.cli.prepare import prepare_database, prepare_topics
+from service.migrations import Migration
+from service.settings import Settings
+
+
+async def migrate(settings: Settings, *, as_json: bool) -> None:
+    """Database, master key, first tenant, topics. Raises Failed where topics are not as wanted."""
+    done = await prepare_database(settings)
+    _tell_database(done)
+    made: list[str] = []
+    faults: list[str] = []
+    if settings.kafka_bootstrap_servers is None:
+        say("CUSTOMERS_KAFKA_BOOTSTRAP_SERVERS is not set: topics were neither made nor checked.")
+    else:
+        config = kafka_config(settings, settings.kafka_bootstrap_servers)
+        made, faults = await prepare_topics(config)
+        say(f"Kafka: {'made ' + ', '.join(made) if made else 'every topic exists'}.")
+    if as_json:
+        names: list[Json] = [f"{each.owner}/{each.number:04}_{each.name}" for each in done]
+        print_json({"migrations": names, "topics": [*made], "faults": [*faults]})
+    if faults:
+        raise Failed("; ".join(faults) + ".")
+
+
+def _tell_database(done: Sequence[Migration]) -> None:
+    for migration in done:
+        say(f"Database: {migration.owner} {migration.number:04} {migration.name}.")
+    if not done:
+        say("Database: nothing to migrate.")

@@ -1,0 +1,74 @@
+"""`customers projections`: keeps the read models up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import structlog
+
+from projections.applier import Applier
+from projections.checkpoint import CUSTOMERS, Checkpoints
+from projections.kafka_feed import KafkaSource
+from projections.log_feed import LogSource
+from projections.runner import Runner
+from projections.store import Store
+from service.cli.connections import kafka_config
+from service.cli.ground import Ground, ground, work
+from service.cli.operations import serve_operations
+from service.cli.role import PARTS_SHARE, run_role
+from service.cli.watch import broker_check
+from service.event_log import EventLog
+from service.kafka import KafkaConfig
+from service.settings import Settings
+from service.telemetry import Check, Health, ProjectionMeter
+
+PROJECTIONS_PORT = 8082
+
+
+def run_projections(settings: Settings) -> None:
+    run_role(
+        partial(_work, settings),
+        log_level=settings.log_level,
+        shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
+    )
+
+
+def build_runner(ground: Ground, config: KafkaConfig | None) -> Runner:
+    """Fed from Kafka; from the log itself where there is none."""
+    meter = ProjectionMeter(ground.metrics, CUSTOMERS.name)
+    log = EventLog(ground.postgres)
+    checkpoints = Checkpoints(ground.postgres, CUSTOMERS)
+    store = Store(ground.postgres, default_currency=ground.settings.default_currency)
+    return Runner(
+        LogSource(ground.postgres, checkpoints)
+        if config is None
+        else KafkaSource(config, log, checkpoints, projection=CUSTOMERS, metrics=meter),
+        Applier(store, log, meter),
+        log,
+        checkpoints,
+        metrics=meter,
+        shutdown_timeout_seconds=ground.settings.shutdown_timeout_seconds * PARTS_SHARE,
+    )
+
+
+def runner_checks(runner: Runner) -> dict[str, Check]:
+    async def is_working() -> bool:
+        return runner.status.phase == "running"
+
+    return {"projections": is_working}
+
+
+async def _work(settings: Settings, stop: asyncio.Event) -> None:
+    config = kafka_config(settings, settings.require_kafka_bootstrap_servers())
+    async with (
+        ground(settings, "projections", settings.require_database_dsn()) as base,
+        asyncio.TaskGroup() as group,
+    ):
+        runner = build_runner(base, config)
+        broker = {"broker": broker_check(config.bootstrap_servers)}
+        health = Health({**base.watch.checks, **broker, **runner_checks(runner)})
+        group.create_task(base.watch.run(stop))
+        group.create_task(serve_operations(base, health, PROJECTIONS_PORT, stop))
+        structlog.get_logger().info("projections_started", projection=CUSTOMERS.name)
+        await work(runner, stop)

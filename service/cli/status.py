@@ -1,0 +1,129 @@
+"""`customers status`: how far the log, the relay and the projections are, and what is down.
+
+Invariant: only what is stored is looked at, by the database's and Kafka's word, so it can be asked
+from anywhere and says the same. A part is down where events have waited for it for too long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from projections.checkpoint import CUSTOMERS, Checkpoints
+from service.cli.connections import kafka_config, migrated_database
+from service.cli.output import Failed, Json, moment, print_json, print_table
+from service.cli.watch import broker_check
+from service.errors import Unavailable
+from service.event_log import EventLog, Head
+from service.events import Position
+from service.kafka import KafkaConfig, Topics, read_tails, received
+from service.postgres import Postgres, load_statements
+from service.settings import Settings
+from service.telemetry import holds
+
+WAITING_SECONDS_MAX = 10.0  # events that wait longer have nobody who works on them
+
+SQL = load_statements("service", "status.sql")
+
+
+class _Relay(NamedTuple):
+    is_held: bool
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A part that follows the log. `position` None: nobody knows."""
+
+    name: str
+    position: int | None
+    lag_events: int
+    lag_seconds: float
+    is_down: bool
+
+
+async def print_status(settings: Settings, *, as_json: bool) -> None:
+    """Raises Failed, once everything is printed, where something is down."""
+    down: list[str] = []
+    servers = settings.kafka_bootstrap_servers
+    if servers is not None and not await holds(broker_check(servers)):
+        down.append("broker")
+    async with migrated_database(settings) as postgres:
+        log = EventLog(postgres)
+        head = await log.head()
+        relay = await _relay(settings, postgres, log, head, is_broker_down=bool(down))
+        shown = await Checkpoints(postgres, CUSTOMERS).position()
+        projection = await _progress(f"projection {CUSTOMERS.name}", log, head, shown)
+    down += [part.name for part in (relay, projection) if part.is_down]
+    if as_json:
+        print_json(_document(head, relay, projection, down))
+    else:
+        log_row = ["log", str(head.position), "", "", moment(head.time)]
+        headers = ["PART", "POSITION", "EVENTS BEHIND", "SECONDS BEHIND", "STATE"]
+        print_table(headers, [log_row, _row(relay), _row(projection)])
+    if down:
+        raise Failed(f"Down: {', '.join(down)}.")
+
+
+async def _relay(
+    settings: Settings, postgres: Postgres, log: EventLog, head: Head, *, is_broker_down: bool
+) -> Progress:
+    """What Kafka holds, where it is named; else what the relay has recorded."""
+    config = kafka_config(settings, settings.kafka_bootstrap_servers or "")
+    found = await postgres.fetch_one(_Relay, SQL["relay"], config.events_topic.name)
+    position = found.position if found is not None else None
+    if config.bootstrap_servers and not is_broker_down:
+        position = await _published(config)
+    part = await _progress("relay", log, head, position)
+    if found is None or not found.is_held:
+        return Progress(part.name, position, part.lag_events, part.lag_seconds, is_down=True)
+    return part
+
+
+async def _published(config: KafkaConfig) -> int | None:
+    """The highest position in the events topic; None where that cannot be read."""
+    try:
+        async with Topics.connect(config) as topics:
+            topic = await topics.describe(config.events_topic.name)
+        if topic is None:
+            return None
+        tails = await read_tails(config, topic.name, topic.partitions)
+    except Unavailable:
+        return None
+    last = [received(tail.last_record) for tail in tails if tail.last_record is not None]
+    return max((record.position for record in last if record is not None), default=0)
+
+
+async def _progress(name: str, log: EventLog, head: Head, position: int | None) -> Progress:
+    if position is None or position >= head.position:
+        return Progress(name, position, 0, 0.0, is_down=False)
+    waiting = await log.page(Position(position), limit=1)
+    since = waiting[0].time if waiting else head.time
+    seconds = max(0.0, (datetime.now(UTC) - since).total_seconds())
+    is_down = seconds > WAITING_SECONDS_MAX
+    return Progress(name, position, head.position - position, seconds, is_down)
+
+
+def _row(part: Progress) -> list[str]:
+    position = "unknown" if part.position is None else str(part.position)
+    state = "down" if part.is_down else "ok"
+    return [part.name, position, str(part.lag_events), f"{part.lag_seconds:.1f}", state]
+
+
+def _document(head: Head, relay: Progress, projection: Progress, down: list[str]) -> Json:
+    return {
+        "down": [*down],
+        "log": {"epoch": head.epoch, "position": head.position, "time": moment(head.time)},
+        "relay": _fields(relay),
+        "projections": {CUSTOMERS.name: _fields(projection)},
+    }
+
+
+def _fields(part: Progress) -> dict[str, Json]:
+    return {
+        "position": part.position,
+        "lagEvents": part.lag_events,
+        "lagSeconds": round(part.lag_seconds, 3),
+        "isDown": part.is_down,
+    }

@@ -1,0 +1,22 @@
+"""What a process tells about itself: log lines, metrics, and whether it is ready.
+
+Invariant: nothing here shows a person, a secret or a customer's id.
+"""
+
+from service.telemetry.health import Check, Health, Readiness, holds
+from service.telemetry.logs import configure_logging, log_loop_error
+from service.telemetry.meters import ApiMeter, ProjectionMeter, RelayMeter
+from service.telemetry.metrics import Metrics
+
+__all__ = [
+    "ApiMeter",
+    "Check",
+    "Health",
+    "Metrics",
+    "ProjectionMeter",
+    "Readiness",
+    "RelayMeter",
+    "configure_logging",
+    "holds",
+    "log_loop_error",
+]

@@ -1,0 +1,174 @@
+"""What each part of the system tells, as metrics; and what went wrong, as log lines too.
+
+Invariant: a meter never blocks and never raises, so counting cannot disturb what is counted.
+"""
+
+from __future__ import annotations
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from service.telemetry.metrics import Metrics
+
+BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
+DURATION_BUCKETS_SECONDS = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
+)  # fmt: skip
+
+
+class ApiMeter:
+    """What an API counts."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.append_batch_commands = Histogram(
+            "customers_append_batch_commands",
+            "Commands that shared one transaction of the log.",
+            buckets=BATCH_BUCKETS,
+            registry=metrics.registry,
+        )
+        self.http_request_duration_seconds = Histogram(
+            "customers_http_request_duration_seconds",
+            "Time from a request's head to the end of its answer.",
+            ["method", "route", "status"],
+            buckets=DURATION_BUCKETS_SECONDS,
+            registry=metrics.registry,
+        )
+
+
+class RelayMeter:
+    """What the relay counts: an object as `service.relay` asks for."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        registry = metrics.registry
+        self._log = structlog.get_logger()
+        self._is_active = False
+        self._position = Gauge(
+            "customers_log_published_position",
+            "Position up to which this process has published the log to Kafka.",
+            registry=registry,
+        )
+        self._batch = Histogram(
+            "customers_relay_batch_events",
+            "Events that the relay published at once.",
+            buckets=BATCH_BUCKETS,
+            registry=registry,
+        )
+        self._lag_events = Gauge(
+            "customers_relay_lag_events",
+            "Events in the log that are not published yet.",
+            registry=registry,
+        )
+        self._lag_seconds = Gauge(
+            "customers_relay_lag_seconds",
+            "For how long events have been waiting to be published; 0 when none are.",
+            registry=registry,
+        )
+        self._active = Gauge(
+            "customers_relay_active",
+            "1 where this process is the relay that publishes, 0 where it stands by.",
+            registry=registry,
+        )
+        self._failures = Counter(
+            "customers_relay_failures",
+            "Times that publishing broke off and was tried again.",
+            ["code"],
+            registry=registry,
+        )
+
+    def published(self, position: int, events: int) -> None:
+        self._position.set(position)
+        self._batch.observe(events)
+
+    def lag(self, events: int, seconds: float) -> None:
+        self._lag_events.set(events)
+        self._lag_seconds.set(seconds)
+
+    def active(self, is_active: bool) -> None:
+        self._active.set(is_active)
+        if is_active != self._is_active:
+            self._is_active = is_active
+            self._log.info("relay_publishes" if is_active else "relay_publishes_no_more")
+
+    def failed(self, code: str, detail: str) -> None:
+        self._failures.labels(code).inc()
+        self._log.warning("publishing_broke_off", code=code, detail=detail)
+
+
+class ProjectionMeter:
+    """What a worker of one projection counts: an object as `projections` asks for."""
+
+    def __init__(self, metrics: Metrics, projection: str) -> None:
+        registry, names = metrics.registry, ["projection"]
+        self._projection = projection
+        self._log = structlog.get_logger().bind(projection=projection)
+        self._position = Gauge(
+            "customers_projection_position",
+            "Position up to which the projection shows the log.",
+            names,
+            registry=registry,
+        ).labels(projection)
+        self._lag_events = Gauge(
+            "customers_projection_lag_events",
+            "Events in the log that the projection does not show yet.",
+            names,
+            registry=registry,
+        ).labels(projection)
+        self._lag_seconds = Gauge(
+            "customers_projection_lag_seconds",
+            "Age of the oldest event that the projection does not show yet; 0 when it shows all.",
+            names,
+            registry=registry,
+        ).labels(projection)
+        self._batch = Histogram(
+            "customers_projection_batch_events",
+            "Events that the projection applied in one transaction.",
+            names,
+            buckets=BATCH_BUCKETS,
+            registry=registry,
+        ).labels(projection)
+        self._skipped = Counter(
+            "customers_projection_skipped_events",
+            "Events seen before, or waiting because their customer is parked.",
+            names,
+            registry=registry,
+        ).labels(projection)
+        self._healed = Counter(
+            "customers_projection_healed_events",
+            "Events that the feed lacked and that were read from the log.",
+            names,
+            registry=registry,
+        ).labels(projection)
+        self._parked = Counter(
+            "customers_projection_parked_customers",
+            "Customers parked because an event of theirs could not be applied.",
+            [*names, "reason"],
+            registry=registry,
+        )
+        self._failures = Counter(
+            "customers_projection_failures",
+            "Times that applying broke off and was tried again.",
+            [*names, "code"],
+            registry=registry,
+        )
+
+    def applied(self, events: int) -> None:
+        self._batch.observe(events)
+
+    def skipped(self, events: int) -> None:
+        self._skipped.inc(events)
+
+    def healed(self, events: int) -> None:
+        self._healed.inc(events)
+
+    def parked(self, reason: str) -> None:
+        self._parked.labels(self._projection, reason).inc()
+        self._log.error("customer_parked", reason=reason)
+
+    def progress(self, position: int, lag_events: int, lag_seconds: float) -> None:
+        self._position.set(position)
+        self._lag_events.set(lag_events)
+        self._lag_seconds.set(lag_seconds)
+
+    def failed(self, code: str) -> None:
+        self._failures.labels(self._projection, code).inc()
+        self._log.warning("projecting_broke_off", code=code)
