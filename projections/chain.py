@@ -29,10 +29,9 @@ class Chain:
 
     def __init__(self, epoch: str) -> None:
         self._epoch = epoch
-        # Invariant: the keys of `_read` and of `_unproven` are among those of `_places`.
+        # Invariant: the keys of `_read` are among those of `_places`.
         self._places: dict[int, Place] = {}  # in the checkpoint
         self._read: dict[int, Place] = {}  # beyond it: taken, or known to be empty
-        self._unproven: set[int] = set()  # nothing was read yet, so it may be another topic
         self._held: list[ConsumedRecord] = []  # from the one that shows the gap
         self._gap: Gap | None = None
 
@@ -46,19 +45,16 @@ class Chain:
         return {each.partition: each.topic_offset for each in self._places.values()}
 
     def begin(self, place: Place) -> int:
-        """Go on from a place; the offset to read from: one back, to see whether the record is
-        there that was applied last."""
+        """Go on from a place; the offset to read from."""
         self.forget({place.partition})
         self._places[place.partition] = place
-        self._unproven.add(place.partition)
-        return max(0, place.topic_offset - 1)
+        return place.topic_offset
 
     def forget(self, partitions: Collection[int]) -> None:
         """They are no longer ours, or begin anew."""
         for partition in partitions:
             self._places.pop(partition, None)
             self._read.pop(partition, None)
-            self._unproven.discard(partition)
         self._held = [record for record in self._held if record.partition not in partitions]
         if self._gap is not None and self._gap.partition in partitions:
             self._gap = None
@@ -77,20 +73,16 @@ class Chain:
         held, self._held = self._held, []
         return held
 
-    def offer(self, records: Sequence[ConsumedRecord]) -> tuple[list[ReceivedEvent], set[int]]:
-        """The events to apply, in order; and partitions to be read again from their beginning.
+    def offer(self, records: Sequence[ConsumedRecord]) -> list[ReceivedEvent]:
+        """The events to apply, in order; they end where a gap shows.
 
-        Ends where a gap shows. Raises ConfigurationError for records of another log.
+        Raises ConfigurationError for records of another log.
         """
         events: list[ReceivedEvent] = []
-        again: set[int] = set()
         for number, record in enumerate(records):
-            if record.partition not in self._places or record.partition in again:
+            if record.partition not in self._places:
                 continue
             said = _said(record)
-            if self._is_another_topic(record, said):
-                again.add(record.partition)
-                continue
             if said is None:
                 continue
             if said.epoch != self._epoch:
@@ -103,7 +95,7 @@ class Chain:
                 break
             if self._take(said) and isinstance(said, ReceivedEvent):
                 events.append(said)
-        return events, again
+        return events
 
     def moves(self) -> list[Move]:
         """From the checkpoint to how far was read."""
@@ -129,18 +121,6 @@ class Chain:
                 read = self._read.get(place.partition)
                 if read is not None and read.position <= place.position:
                     del self._read[place.partition]
-
-    def _is_another_topic(
-        self, record: ConsumedRecord, said: ReceivedEvent | Watermark | None
-    ) -> bool:
-        """Whether the first record of a partition is not the one that was applied last."""
-        if record.partition not in self._unproven:
-            return False
-        self._unproven.discard(record.partition)
-        place = self._places[record.partition]
-        if record.offset != place.topic_offset - 1:
-            return False  # read from the beginning, or older ones have expired
-        return said is None or said.position > place.position
 
     def _shows_gap(self, said: ReceivedEvent | Watermark) -> bool:
         """A first record (previous position 0) proves nothing: the topic may have been wiped."""

@@ -17,6 +17,7 @@ from service.events import Position
 from service.postgres import Postgres, load_statements
 
 LOG_PARTITION = -1  # the log itself, all of it, in place of the partitions of a topic
+NO_TOPIC = ""  # the log's
 
 SQL = load_statements("projections", "checkpoint.sql")
 
@@ -38,7 +39,7 @@ class Place(NamedTuple):
     partition: int
     epoch: str
     position: int
-    topic_offset: int  # of the next record to read; a hint only: the topic may be another one now
+    topic_offset: int  # of the next record to read
     event_time: datetime  # of the last event applied
 
 
@@ -64,16 +65,18 @@ class Checkpoints:
         self._postgres = postgres
         self._projection = projection
 
-    async def take_over(self, partitions: Collection[int], epoch: str) -> dict[int, Place]:
+    async def take_over(
+        self, partitions: Collection[int], epoch: str, topic_id: str = NO_TOPIC
+    ) -> dict[int, Place]:
         """The places of all partitions of the feed, those that are missing made.
 
         Where it was fed otherwise before (from the log, or from another number of partitions), it
-        goes on from what is certain. Raises ConfigurationError where what is shown is of another
-        log than `epoch` names.
+        goes on from what is certain; another topic is read from its beginning. Raises
+        ConfigurationError where what is shown is of another log than `epoch` names.
         """
         name, version = self._projection.name, self._projection.version
         found = await self._postgres.fetch(
-            Place, SQL["take_over"], name, version, sorted(partitions), epoch
+            Place, SQL["take_over"], name, version, sorted(partitions), epoch, topic_id
         )
         for place in found:
             if place.epoch != epoch:

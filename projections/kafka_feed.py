@@ -19,11 +19,12 @@ from projections.observing import NoMetrics, ProjectionMetrics
 from service.errors import Corrupt, Unavailable
 from service.event_log import EventLog
 from service.events import Position
-from service.kafka import ConsumedRecord, Consumer, KafkaConfig, Topics
+from service.kafka import ConsumedRecord, Consumer, KafkaConfig, TopicDescription, Topics
 
 FETCH_WAIT_SECONDS = 0.1
 MOVE_SECONDS = 0.02  # between moves of the checkpoint that come without events
 COMMIT_SECONDS = 5.0  # between commits of offsets, which only dashboards read
+CHECK_SECONDS = 2.0  # between looks at whether the topic is still the same
 
 
 class Records(Protocol):
@@ -32,6 +33,29 @@ class Records(Protocol):
     async def fetch(self, *, wait_seconds: float, records_max: int) -> list[ConsumedRecord]: ...
     def seek(self, partition: int, offset: int) -> None: ...
     async def commit(self, offsets: Mapping[int, int]) -> None: ...
+
+
+class TopicCheck:
+    """Whether the topic that is read is still there, looked at now and then.
+
+    A topic that was made anew may hold just as many records as we have read of the old one: then
+    no offset is out of range, and nothing would come until the next event.
+    """
+
+    def __init__(self, topics: Topics, topic: TopicDescription) -> None:
+        self._topics = topics
+        self._topic = topic
+        self._checked_at = monotonic()
+
+    async def check(self) -> None:
+        """Raises Unavailable where it is gone or another one."""
+        if monotonic() - self._checked_at < CHECK_SECONDS:
+            return
+        found = await self._topics.describe(self._topic.name)
+        if found is None or found.id != self._topic.id:
+            detail = f"Topic {self._topic.name} was deleted or made again."
+            raise Unavailable("broker_unavailable", detail)
+        self._checked_at = monotonic()
 
 
 class KafkaSource:
@@ -60,25 +84,26 @@ class KafkaSource:
         topic = self._kafka.events_topic.name
         async with Topics.connect(self._kafka) as topics:
             found = await topics.describe(topic)
-        if found is None:
-            raise Unavailable("broker_unavailable", f"There is no topic {topic}: run migrate.")
-        await self._checkpoints.take_over(range(found.partitions), head.epoch)
-        assignment = Assignment(Chain(head.epoch), self._checkpoints, found.partitions)
-        async with Consumer.join(
-            self._kafka,
-            topic,
-            self._group_id,
-            assigned=assignment.assigned,
-            revoked=assignment.revoked,
-        ) as consumer:
-            yield KafkaFeed(
-                consumer,
-                assignment.chain,
-                self._log,
-                self._checkpoints,
-                metrics=self._metrics,
-                batch_events_max=self._batch_events_max,
-            )
+            if found is None:
+                raise Unavailable("broker_unavailable", f"There is no topic {topic}: run migrate.")
+            await self._checkpoints.take_over(range(found.partitions), head.epoch, found.id)
+            assignment = Assignment(Chain(head.epoch), self._checkpoints, found.partitions)
+            async with Consumer.join(
+                self._kafka,
+                topic,
+                self._group_id,
+                assigned=assignment.assigned,
+                revoked=assignment.revoked,
+            ) as consumer:
+                yield KafkaFeed(
+                    consumer,
+                    assignment.chain,
+                    TopicCheck(topics, found),
+                    self._log,
+                    self._checkpoints,
+                    metrics=self._metrics,
+                    batch_events_max=self._batch_events_max,
+                )
 
 
 class Assignment:
@@ -109,6 +134,7 @@ class KafkaFeed:
         self,
         records: Records,
         chain: Chain,
+        topic_check: TopicCheck,
         log: EventLog,
         checkpoints: Checkpoints,
         *,
@@ -117,6 +143,7 @@ class KafkaFeed:
     ) -> None:
         self._records = records
         self._chain = chain
+        self._topic_check = topic_check
         self._log = log
         self._checkpoints = checkpoints
         self._metrics = metrics
@@ -127,10 +154,9 @@ class KafkaFeed:
     async def next(self) -> Batch:
         if (gap := self._chain.gap) is not None:
             return await self._bridge(gap)
+        await self._topic_check.check()
         records = self._chain.take_held() or await self._fetch()
-        events, again = self._chain.offer(records)
-        for partition in again:
-            self._records.seek(partition, 0)
+        events = self._chain.offer(records)
         if events or monotonic() - self._moved_at >= MOVE_SECONDS:
             return Batch(events, self._chain.moves())
         return NOTHING

@@ -203,6 +203,7 @@ def _basics(rows: Rows, moves: Sequence[Move]) -> list[object]:
         (
             move.seen.partition,
             move.seen.position,
+            move.seen.topic_offset,
             move.position,
             move.topic_offset,
             move.event_time,
@@ -218,7 +219,7 @@ def _basics(rows: Rows, moves: Sequence[Move]) -> list[object]:
     )
     return [
         moves[0].seen.epoch if moves else "",
-        *_transposed(moved, 5),
+        *_transposed(moved, 6),
         *(_lines(ids), _lines(tenants), old_versions, versions, positions),
         *(_lines(documents), _lines(items)),
         *(_lines(active_ids), *activities),

@@ -1,5 +1,5 @@
 -- name: take_over
-SELECT partition, epoch, position, topic_offset, event_time FROM projection.take_over($1, $2, $3, $4);
+SELECT partition, epoch, position, topic_offset, event_time FROM projection.take_over($1, $2, $3, $4, $5);
 
 -- name: places
 SELECT partition, epoch, position, topic_offset, event_time FROM projection.checkpoint

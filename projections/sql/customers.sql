@@ -15,11 +15,11 @@ SELECT tenant, name, id FROM customers_v1.tag_ids($1, $2);
 
 -- name: apply
 SELECT customers_v1.apply(
-    $1, $2, $3, $4, $5, $6,
-    string_to_array($7, E'\n'), string_to_array($8, E'\n'), $9, $10, $11,
-    string_to_array($12, E'\n', 'null'), string_to_array($13, E'\n', 'null'),
-    string_to_array($14, E'\n'), $15, $16, $17, $18,
-    string_to_array($19, E'\n'), $20, $21, string_to_array($22, E'\n'), $23, $24, $25, string_to_array($26, E'\n'));
+    $1, $2, $3, $4, $5, $6, $7,
+    string_to_array($8, E'\n'), string_to_array($9, E'\n'), $10, $11, $12,
+    string_to_array($13, E'\n', 'null'), string_to_array($14, E'\n', 'null'),
+    string_to_array($15, E'\n'), $16, $17, $18, $19,
+    string_to_array($20, E'\n'), $21, $22, string_to_array($23, E'\n'), $24, $25, $26, string_to_array($27, E'\n'));
 
 -- name: apply_listing
 SELECT customers_v1.apply_listing($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -49,6 +50,18 @@ class Pipeline:
             "SELECT partition, position FROM read_model.checkpoint",
         )
         return dict(rows)
+
+    async def every_partition_tells_of_the_head(self) -> bool:
+        recorded = await self.world.recorded()
+        return recorded is not None and set(recorded.tails) == {await self.world.head()}
+
+    async def set_offsets(self, offsets: Mapping[int, int]) -> None:
+        for partition, offset in offsets.items():
+            await self.model.postgres.execute(
+                "UPDATE projection.checkpoint SET topic_offset = $2 WHERE partition = $1",
+                partition,
+                offset,
+            )
 
 
 async def a_pipeline(database: str, kafka: Handle, suffix: str) -> AsyncIterator[Pipeline]:
@@ -144,3 +157,36 @@ async def test_a_worker_that_reads_kafka_ends_where_the_log_took_over(pipeline: 
         await pipeline.append(2, prefix="more_")
         with pytest.raises(ConfigurationError, match="fed from elsewhere"):
             await asyncio.wait_for(worker, 20)
+
+
+async def test_a_topic_made_anew_is_read_from_its_beginning(
+    breakable: Pipeline, breakable_kafka: Wipeable
+) -> None:
+    """Even where it holds just as many records as were read of the one before."""
+    async with relays.running(breakable.world.relay()), running(breakable.worker()):
+        await breakable.append(1)
+        await eventually(breakable.model.is_up_to_date)
+    await breakable_kafka.wipe()
+    await breakable.append(2, prefix="more_")
+    async with relays.running(breakable.world.relay(creates_topics=True)):
+        await eventually(breakable.every_partition_tells_of_the_head)
+    ends = Counter(record.partition for record in await breakable.world.records())
+    await breakable.set_offsets(ends)
+
+    async with running(breakable.worker()):
+        await eventually(breakable.model.is_up_to_date)
+    await breakable.model.assert_exact()
+
+
+async def test_a_worker_notices_that_its_topic_was_wiped(
+    breakable: Pipeline, breakable_kafka: Wipeable
+) -> None:
+    relay = breakable.world.relay(creates_topics=True)
+    async with relays.running(relay), running(breakable.worker()):
+        await breakable.append(1)
+        await eventually(breakable.model.is_up_to_date)
+        await breakable_kafka.wipe()
+        await breakable.append(2, prefix="more_")
+        await eventually(breakable.model.is_up_to_date, 40)
+    await breakable.model.assert_exact()
+    assert set(breakable.model.observed.failures) == {"broker_unavailable"}

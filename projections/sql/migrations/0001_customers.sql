@@ -12,7 +12,8 @@ CREATE TABLE projection.checkpoint (
     partition    integer          NOT NULL,  -- of the events topic; -1 = the log itself, all partitions
     epoch        text             NOT NULL,  -- of the log that the position belongs to
     position     bigint           NOT NULL,  -- everything of this partition up to here is applied
-    topic_offset bigint           NOT NULL,  -- the next record to read; only a hint after the topic was wiped
+    topic_id     text COLLATE "C" NOT NULL,  -- Kafka's id of the topic that topic_offset belongs to; empty for the log
+    topic_offset bigint           NOT NULL,  -- the next record to read in that topic
     event_time   timestamptz(3)   NOT NULL,  -- recorded_at of the last event seen up to position
     CONSTRAINT checkpoint_pk PRIMARY KEY (projection, version, partition)
 ) WITH (fillfactor = 50);
@@ -20,8 +21,9 @@ CREATE TABLE projection.checkpoint (
 -- The places of a projection that is fed by these partitions from now on; -1 = the log itself. Where
 -- other rows are found, the feed has changed (log to topic, back, or a topic with fewer partitions):
 -- then only what all of them had applied is certain. A partition that is new to a topic starts at 0,
--- since it may hold what was published before anybody noticed it.
-CREATE FUNCTION projection.take_over(fed text, fed_version integer, partitions integer[], current_epoch text)
+-- since it may hold what was published before anybody noticed it. A topic that was made anew is read from
+-- its beginning, however many records it has got by now.
+CREATE FUNCTION projection.take_over(fed text, fed_version integer, partitions integer[], current_epoch text, current_topic text)
 RETURNS TABLE (partition integer, epoch text, "position" bigint, topic_offset bigint, event_time timestamptz)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -35,11 +37,13 @@ BEGIN
         WHERE held.projection = fed AND held.version = fed_version ORDER BY held.position, held.partition LIMIT 1;
         DELETE FROM projection.checkpoint AS held WHERE held.projection = fed AND held.version = fed_version;
     END IF;
-    INSERT INTO projection.checkpoint (projection, version, partition, epoch, position, topic_offset, event_time)
-    SELECT fed, fed_version, new.partition, coalesce(lowest.epoch, current_epoch), coalesce(lowest.position, 0), 0,
+    INSERT INTO projection.checkpoint (projection, version, partition, epoch, position, topic_id, topic_offset, event_time)
+    SELECT fed, fed_version, new.partition, coalesce(lowest.epoch, current_epoch), coalesce(lowest.position, 0), current_topic, 0,
            coalesce(lowest.event_time, to_timestamp(0))
     FROM unnest(partitions) AS new (partition)
     ON CONFLICT ON CONSTRAINT checkpoint_pk DO NOTHING;
+    UPDATE projection.checkpoint AS held SET topic_id = current_topic, topic_offset = 0
+    WHERE held.projection = fed AND held.version = fed_version AND held.topic_id <> current_topic;
     RETURN QUERY
     SELECT held.partition, held.epoch, held.position, held.topic_offset, held.event_time
     FROM projection.checkpoint AS held WHERE held.projection = fed AND held.version = fed_version

@@ -29,13 +29,13 @@ AS $$
 $$;
 
 -- Every batch: where each partition now stands, the customers, and what orders have changed. Raises
--- checkpoint_unmoved where another writer has moved a partition since it was read (this one has been
--- replaced), customer_unmoved where a customer is no longer at the version that was read.
+-- checkpoint_unmoved where another writer has moved a partition since it was read, or has set it to the
+-- beginning of another topic (this one has been replaced), customer_unmoved where a customer is no longer at the version that was read.
 --
 -- p: partitions. c: customers, c_old = the version they were read at, 0 = none. a: activity of those
 -- whose tags and activity stay as they are. o: orders.
 CREATE FUNCTION customers_v1.apply(
-    p_epoch text, p_partition integer[], p_seen bigint[], p_position bigint[], p_offset bigint[], p_time timestamptz[],
+    p_epoch text, p_partition integer[], p_seen bigint[], p_seen_offset bigint[], p_position bigint[], p_offset bigint[], p_time timestamptz[],
     c_id text[], c_tenant text[], c_old bigint[], c_version bigint[], c_position bigint[], c_document text[], c_item text[],
     a_id text[], a_spent bigint[], a_orders integer[], a_updated timestamptz[], a_last timestamptz[],
     o_customer text[], o_id text[], o_version bigint[], o_currency text[], o_amount bigint[], o_countable boolean[],
@@ -52,9 +52,11 @@ BEGIN
 
     UPDATE projection.checkpoint AS held
     SET position = new.position, topic_offset = new.topic_offset, event_time = new.event_time
-    FROM unnest(p_partition, p_seen, p_position, p_offset, p_time) AS new (partition, seen, position, topic_offset, event_time)
+    FROM unnest(p_partition, p_seen, p_seen_offset, p_position, p_offset, p_time)
+         AS new (partition, seen, seen_offset, position, topic_offset, event_time)
     WHERE held.projection = 'customers' AND held.version = 1 AND held.partition = new.partition
-      AND held.epoch = p_epoch AND held.position = new.seen;
+      AND held.epoch = p_epoch AND held.position = new.seen
+      AND held.topic_offset = new.seen_offset;
     GET DIAGNOSTICS moved = ROW_COUNT;
     IF moved <> cardinality(p_partition) THEN
         RAISE EXCEPTION 'another writer has moved the checkpoint'
