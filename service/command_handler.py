@@ -234,4 +234,6 @@ def _emails(customer: Customer | None, events: tuple[Event, ...]) -> tuple[str |
                 return changes.email, customer.email if customer else None
             case CustomerDeleted():
                 return None, customer.email if customer else None
+            case _:
+                continue
     return None, None

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def test_a_killed_server_of_its_own_comes_back(up: Running, folder: Path) -> Non
 
 
 def test_after_a_kill_it_starts_again(up: Running, folder: Path) -> None:
-    started(up).create("fourth@example.com")
+    assert started(up).create("fourth@example.com")[0] == 201
     up.process.kill()
     up.process.wait()
     with running(folder, "up", "--json", HTTP_PORT="0") as again:
@@ -191,11 +192,15 @@ def test_people_get_commands_that_work_as_they_stand(folder: Path) -> None:
         said = "".join(up.said)
         commands = re.findall(r"^  (curl (?:.*\\\n)*.*)$", said, re.MULTILINE)
         assert len(commands) == 2
-        for command in commands:
-            assert '"email":"jane.' in os.popen(command).read()  # noqa: S605
+        for command in commands:  # the list shows what the first one wrote a moment later
+            eventually(lambda command=command: '"email":"jane.' in output(command))
         assert up.stop()[0] == 0
         assert up.process.stdout is not None
         assert up.process.stdout.read() == ""
+
+
+def output(command: str) -> str:
+    return subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout  # noqa: S602
 
 
 def hide(packages: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
