@@ -24,6 +24,7 @@ from service.http.pages import documentation_pages
 from service.http.rate_limit import RateLimit
 from service.http.request_metrics import RequestMetrics
 from service.http.server import serve
+from service.idempotency_expiry import IdempotencyExpiry
 from service.queries import Queries
 from service.settings import Settings
 from service.telemetry import ApiMeter, Check, Health
@@ -80,6 +81,7 @@ async def serve_api(
     appender = Appender(ground.postgres, meter.append_batch_commands.observe)
     async with asyncio.TaskGroup() as group:
         group.create_task(appender.run())
+        group.create_task(IdempotencyExpiry(ground.postgres).run(stop))
         try:
             async with serve(
                 _app(ground, health, appender, meter),

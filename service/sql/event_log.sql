@@ -31,7 +31,8 @@ LEFT JOIN log.stream ON stream.customer_id = $2 AND stream.tenant = $1
 LEFT JOIN log.idempotency AS known ON known.tenant = $1 AND known.key = $3;
 
 -- name: forget_old_keys
--- A bounded bite of the idempotency records that are past their time.
+-- A bounded bite of the idempotency records that are older than so many seconds.
 DELETE FROM log.idempotency WHERE (tenant, key) IN (
-    SELECT tenant, key FROM log.idempotency WHERE recorded_at < $1 LIMIT $2
+    SELECT tenant, key FROM log.idempotency WHERE recorded_at < now() - make_interval(secs => $1)
+    LIMIT $2 FOR UPDATE SKIP LOCKED
 );

@@ -43,6 +43,7 @@ MAY_IMPORT: Rooms = {
     "service.vault": _rooms("errors events identifiers master_key postgres"),
     "service.event_log": _rooms("errors events identifiers postgres vault"),
     "service.appender": _rooms("errors event_log events identifiers postgres vault"),
+    "service.idempotency_expiry": _rooms("errors event_log postgres"),
     "service.command_handler": _rooms("customer errors event_log events identifiers"),
     "service.kafka": _rooms("errors event_log events identifiers"),
     "service.relay": _rooms(
