@@ -26,7 +26,7 @@ run: .venv/runtime ## start the whole system in this terminal, on embedded parts
 	@exec $(BIN)/customers up
 
 test: .venv/dev ## every test; the header says which Postgres and which Kafka served
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/dev ## format, lint, types, import rules: the same here and in CI
 	$(BIN)/ruff format --check .

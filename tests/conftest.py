@@ -5,6 +5,7 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 import pytest
 
@@ -17,11 +18,20 @@ from tests.servers.server import Controllable, Handle, Server, Wipeable
 
 HERE = pytest.StashKey[Surroundings]()
 SERVED = pytest.StashKey[list[Server]]()
+SERVED_ELSEWHERE = pytest.StashKey[set[str]]()  # kinds; by the processes of pytest-xdist
+SERVED_KINDS = "served_kinds"
+
+
+class Worker(Protocol):
+    """One of pytest-xdist's processes, as the process that started it sees it."""
+
+    config: pytest.Config
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[HERE] = look_around()
     config.stash[SERVED] = []
+    config.stash[SERVED_ELSEWHERE] = set()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -41,6 +51,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where a real Kafka is required, nothing may be left out."""
+    if isinstance(told := getattr(session.config, "workeroutput", None), dict):
+        told[SERVED_KINDS] = [server.kind for server in session.config.stash[SERVED]]
     if _skipped(session.config) and session.config.stash[HERE].require_kafka:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -48,12 +60,21 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    for server in config.stash[SERVED]:
-        terminalreporter.write_line(f"served by: {server.kind}")
+    kinds = {server.kind for server in config.stash[SERVED]} | config.stash[SERVED_ELSEWHERE]
+    for kind in sorted(kinds):
+        terminalreporter.write_line(f"served by: {kind}")
     skipped = _skipped(config)
     if skipped and config.stash[HERE].require_kafka:
         text = f"FAILED: {skipped} skipped, and CUSTOMERS_TEST_REQUIRE_KAFKA=1 allows none"
         terminalreporter.write_line(text, red=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Worker) -> None:
+    """A process of pytest-xdist has ended: what served its tests."""
+    node.config.stash[SERVED_ELSEWHERE] |= set(
+        getattr(node, "workeroutput", {}).get(SERVED_KINDS, ())
+    )
 
 
 def _skipped(config: pytest.Config) -> int:

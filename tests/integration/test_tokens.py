@@ -210,6 +210,10 @@ async def test_an_end_that_is_near_is_kept_without_a_question(
         "x" * 9_000,
         "x." * 2 + "x" * 9_000,
     ],
+    ids=[
+        *("empty", "prefix", "without its check", "line break", "not ASCII", "of other keys"),
+        *("two parts", "long", "long in three parts"),
+    ],
 )
 async def test_an_invented_token_never_reaches_the_database(
     text: str, authenticator: Authenticator, link: Link

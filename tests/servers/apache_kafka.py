@@ -4,6 +4,7 @@ Invariant: its address and its data stay the same from start to stop, whatever a
 """
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import re
@@ -123,19 +124,22 @@ class LocalKafka:
 def _ensure_cache() -> Path:
     """The jars and a formatted data folder, made once for each pom; sessions may race."""
     cache = CACHE / hashlib.sha256(POM.read_bytes()).hexdigest()[:16]
-    if not cache.exists():
-        CACHE.mkdir(exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=CACHE, prefix="new-"))
-        try:
-            _fetch_jars(new / "jars")
-            _format(new)
-            new.rename(cache)
-        except OSError:
-            if not cache.exists():
-                raise
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Maven's own repository bears no two that fetch
+        if not cache.exists():
+            _make_cache(cache)
     return cache
+
+
+def _make_cache(cache: Path) -> None:
+    new = Path(tempfile.mkdtemp(dir=CACHE, prefix="new-"))
+    try:
+        _fetch_jars(new / "jars")
+        _format(new)
+        new.rename(cache)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _fetch_jars(folder: Path) -> None:

@@ -276,7 +276,7 @@ async def test_the_key_may_come_from_a_file(key: SigningKey, tmp_path: Path) -> 
     assert await verifier.verify(sign(claims(), STRANGER)) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"no key", RSA_PEM[:100]])
+@pytest.mark.parametrize("content", [b"", b"no key", RSA_PEM[:100]], ids=["empty", "text", "cut"])
 def test_a_file_that_is_no_key_is_one_sentence(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "issuer.pem"
     with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
