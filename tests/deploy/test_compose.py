@@ -1,0 +1,127 @@
+"""docker-compose.yml, without Docker: what it promises about health, reach, rights and settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from service.cli.api import API_PORT
+from service.cli.projections import PROJECTIONS_PORT
+from service.cli.relay import RELAY_PORT
+from service.settings import PREFIX, field_names, read_settings, setting_name
+from tests.deploy.compose_file import ComposeFile, Service, read_compose_file
+from tests.deploy.dockerfile import read_dockerfile
+
+PORTS = {"api": API_PORT, "relay": RELAY_PORT, "projections": PROJECTIONS_PORT}
+SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN", "KEY")
+COMPOSE = read_compose_file()
+SERVICES = pytest.mark.parametrize("name", COMPOSE.services)
+
+
+@pytest.fixture
+def compose() -> ComposeFile:
+    return COMPOSE
+
+
+def mounts(service: Service) -> dict[str, str]:
+    """What is mounted read-write and read-only: volume to `rw` or `ro`."""
+    parts = [volume.split(":") for volume in service.volumes]
+    return {part[0]: part[2] if len(part) > 2 else "rw" for part in parts}
+
+
+@SERVICES
+def test_a_service_is_watched_and_started_again_or_ends_by_itself(
+    compose: ComposeFile, name: str
+) -> None:
+    service = compose.services[name]
+    if name in compose.one_shots():
+        assert service.healthcheck is None
+        assert service.restart != "unless-stopped"
+    else:
+        assert service.healthcheck is not None
+        assert service.restart == "unless-stopped"
+
+
+@SERVICES
+def test_a_service_has_no_right_it_does_not_need(compose: ComposeFile, name: str) -> None:
+    service = compose.services[name]
+    assert service.read_only
+    assert service.cap_drop == ["ALL"]
+    assert service.cap_add == []
+    assert not service.privileged
+    assert "no-new-privileges:true" in service.security_opt
+    assert service.mem_limit is not None
+
+
+@SERVICES
+def test_only_the_api_is_reached_from_outside_and_only_from_this_machine(
+    compose: ComposeFile, name: str
+) -> None:
+    service = compose.services[name]
+    if name == "api":
+        assert [port.rpartition(":")[2] for port in service.ports] == [str(API_PORT)]
+        assert all(port.startswith("127.0.0.1:") for port in service.ports)
+        return
+    assert service.ports == []
+    assert service.network_mode in {None, "none"}
+    for network in service.networks:
+        found = compose.networks[network]
+        assert found is not None
+        assert found.internal
+
+
+def test_every_role_runs_and_is_asked_for_readiness_at_its_own_port(compose: ComposeFile) -> None:
+    for role, port in PORTS.items():
+        service = compose.ours()[role]
+        assert service.command == [role]
+        assert service.healthcheck is not None
+        assert service.healthcheck.test[-1] == f"http://127.0.0.1:{port}/readyz"
+        assert "migrate" in service.depends_on
+    assert compose.ours()["migrate"].command == ["migrate"]
+
+
+def test_our_services_run_as_the_user_of_the_image(compose: ComposeFile) -> None:
+    assert {service.user for service in compose.ours().values()} == {None}
+
+
+@SERVICES
+def test_an_environment_names_where_a_secret_is_and_never_holds_it(
+    compose: ComposeFile, name: str
+) -> None:
+    for variable, value in compose.services[name].fixed_environment().items():
+        if any(word in variable for word in SECRET_WORDS):
+            assert variable.endswith("_FILE")
+        assert urlsplit(value).password is None
+        assert "password" not in parse_qs(urlsplit(value).query)
+
+
+def test_every_setting_is_known_and_its_value_can_be_meant(
+    compose: ComposeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for service in compose.ours().values():
+        for name in [name for name in os.environ if name.startswith(PREFIX)]:
+            monkeypatch.delenv(name)
+        settings = {**read_dockerfile().environment(), **service.environment}
+        ours = {name: value for name, value in settings.items() if name.startswith(PREFIX)}
+        assert ours.keys() <= {setting_name(field) for field in field_names()}
+        for name, value in ours.items():
+            monkeypatch.setenv(name, value or "")
+        assert read_settings(Path("there-is-no-such-file")).http_host == "0.0.0.0"  # noqa: S104
+
+
+def test_only_migrate_may_write_the_master_key_and_no_server_sees_it(compose: ComposeFile) -> None:
+    seen = {name: mounts(service).get("master-key") for name, service in compose.services.items()}
+    writers = {name for name, mode in seen.items() if mode == "rw"}
+    readers = {name for name, mode in seen.items() if mode == "ro"}
+    assert (writers, readers) == ({"migrate"}, set(PORTS))
+
+
+def test_base_images_can_be_served_by_a_mirror(compose: ComposeFile) -> None:
+    assert compose.services["postgres"].image.startswith("${POSTGRES_IMAGE:-postgres:")
+    assert compose.services["kafka"].image.startswith("${KAFKA_IMAGE:-apache/kafka:")
+    builds = [service.build for service in compose.services.values() if service.build is not None]
+    assert [build.args for build in builds] == [["PYTHON_IMAGE"]]
+    assert compose.services.keys() - compose.ours().keys() == {"postgres", "kafka"}
