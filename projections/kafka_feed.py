@@ -7,13 +7,13 @@ are for dashboards.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Protocol
 
 from projections.chain import Chain, Gap
-from projections.checkpoint import CUSTOMERS, Checkpoints, Projection
+from projections.checkpoint import CUSTOMERS, Checkpoints, Move, Projection
 from projections.feed import BATCH_EVENTS_MAX, NOTHING, Batch
 from projections.observing import NoMetrics, ProjectionMetrics
 from service.errors import Corrupt, Unavailable
@@ -148,6 +148,7 @@ class KafkaFeed:
         self._checkpoints = checkpoints
         self._metrics = metrics
         self._batch_events_max = batch_events_max
+        self._log_position = 0  # of the log's end, when it was last looked at
         self._moved_at = 0.0
         self._committed_at = monotonic()
 
@@ -158,7 +159,9 @@ class KafkaFeed:
         records = self._chain.take_held() or await self._fetch()
         events = self._chain.offer(records)
         if events or monotonic() - self._moved_at >= MOVE_SECONDS:
-            return Batch(events, self._chain.moves())
+            moves = self._chain.moves()
+            await self._expect_in_log(moves)
+            return Batch(events, moves)
         return NOTHING
 
     async def applied(self, batch: Batch) -> None:
@@ -180,6 +183,18 @@ class KafkaFeed:
         return await self._records.fetch(
             wait_seconds=wait_seconds, records_max=self._batch_events_max
         )
+
+    async def _expect_in_log(self, moves: Sequence[Move]) -> None:
+        """What is published was in the log before. Raises Corrupt where the log was set back."""
+        position = max((move.position for move in moves), default=0)
+        if position > self._log_position:
+            self._log_position = (await self._log.head()).position
+        if position > self._log_position:
+            raise Corrupt(
+                f"Kafka or the read model knows position {position}, and the log ends at"
+                f" {self._log_position}: the log was set back. Restore it whole, or give it a new"
+                " epoch and a new topic"
+            )
 
     async def _bridge(self, gap: Gap) -> Batch:
         """The next page of what is missing: whole, since the log knows no partitions."""

@@ -42,9 +42,10 @@ class LogSource:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[LogFeed]:
         log = EventLog(self._postgres)
-        head = await log.head()
-        places = await self._checkpoints.take_over({LOG_PARTITION}, head.epoch)
+        epoch = (await log.head()).epoch
+        places = await self._checkpoints.take_over({LOG_PARTITION}, epoch)
         place = places[LOG_PARTITION]
+        head = await log.head()  # after the place, which another worker may just have moved
         if place.position > head.position:
             raise Corrupt(
                 f"position {place.position} is shown and the log ends at {head.position}:"

@@ -70,8 +70,8 @@ class PreconditionFailed(CustomersError):
 class Unavailable(CustomersError):
     """Something we depend on is down, slow or full; the same request may be tried again.
 
-    `code`: `database_unavailable`, `database_not_ready`, `broker_unavailable`, `overloaded`,
-    `projection_lag`.
+    `code`: `database_unavailable`, `database_not_ready`, `broker_unavailable`,
+    `issuer_unavailable`, `overloaded`, `projection_lag`.
     """
 
     def __init__(self, code: str, detail: str, *, retry_after_seconds: int = 1) -> None:

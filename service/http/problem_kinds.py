@@ -46,6 +46,7 @@ ProblemCode: TypeAlias = Literal[
     "database_unavailable",
     "database_not_ready",
     "broker_unavailable",
+    "issuer_unavailable",
     "overloaded",
     "projection_lag",
 ]
@@ -83,6 +84,7 @@ PROBLEMS: Mapping[ProblemCode, tuple[int, str]] = {
     "database_unavailable": (503, "The database is not reachable."),
     "database_not_ready": (503, "The database has not been prepared yet."),
     "broker_unavailable": (503, "The message broker is not reachable."),
+    "issuer_unavailable": (503, "The keys of the issuer of JWTs cannot be fetched."),
     "overloaded": (503, "Too many requests are waiting."),
     "projection_lag": (503, "The list does not show the wanted position yet."),
 }
@@ -94,6 +96,7 @@ RETRY_AFTER_CODES = frozenset[ProblemCode](
         "database_unavailable",
         "database_not_ready",
         "broker_unavailable",
+        "issuer_unavailable",
         "overloaded",
         "projection_lag",
     }

@@ -115,6 +115,7 @@ _COMMON: tuple[ProblemCode, ...] = (
     "rate_limited",
     "database_unavailable",
     "database_not_ready",
+    "issuer_unavailable",
     "overloaded",
 )
 _WITH_BODY: tuple[ProblemCode, ...] = (
@@ -215,8 +216,9 @@ CUSTOMER_ROUTES: tuple[Route, ...] = (
         method="DELETE",
         path="/user/{customerId}",
         summary="Delete a customer",
-        description="Permanent: personal data becomes unreadable everywhere. Order history is "
-        "retained but anonymized. Consider deactivating instead by setting `active: false`.",
+        description="Permanent: no answer shows the customer again, and its e-mail is free again. "
+        "Order history is retained but anonymized. Consider deactivating instead by setting "
+        "`active: false`.",
         scope="customers:erase",
         headers=_WRITE,
         answers=_NOTHING_LEFT,
