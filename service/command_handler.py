@@ -119,23 +119,23 @@ class CommandHandler:
                 if fingerprint != request.key.fingerprint:
                     raise Conflict("idempotency_key_reused")
                 return await self._replay(request, head, replayed)
-            customer = await self._load(request.tenant, request.customer_id, head)
+            customer, position = await self._load(request.tenant, request.customer_id, head)
             expected = request.expected_versions
             if expected is not None and customer.version not in expected:
                 raise PreconditionFailed(customer.version)
             try:
-                return await self._attempt(request, head, customer)
+                return await self._attempt(request, head, customer, position)
             except Conflict as conflict:
                 if conflict.code != "version_conflict":
                     raise
         raise Conflict("version_conflict")
 
     async def _attempt(
-        self, request: Request, head: StreamHead | None, customer: Customer
+        self, request: Request, head: StreamHead | None, customer: Customer, position: Position
     ) -> Written:
         events = decide(customer, request.command)
         if not events and request.key is None:
-            return Written(customer, head.position if head else Position(0))
+            return Written(customer, position)
         result = await self._writer.append(_append(request, customer, events))
         if isinstance(result, Replayed):
             return await self._replay(request, head, result)
@@ -143,24 +143,27 @@ class CommandHandler:
 
     async def _load(
         self, tenant: str, customer_id: CustomerId, head: StreamHead | None
-    ) -> Customer:
-        """The state at the stream's head or later; from memory where that is the head's."""
+    ) -> tuple[Customer, Position]:
+        """The state at the stream's head or later, and the position of its last event; from
+        memory where that is the head's."""
         if head is None:
             raise NotFound("customer_not_found")
         if head.is_closed:
             raise NotFound("customer_deleted")
         customer = self._cache.get(customer_id)
         if customer is not None and customer.version == head.version:
-            return customer
+            return customer, head.position
         after = customer.version if customer is not None else Version(0)
+        position = head.position
         async for event in self._log.stream(tenant, customer_id, after=after):
             customer = evolve(customer, event)
+            position = event.position
         if customer is None:
             raise Corrupt(f"the stream of {customer_id} has no events")
         if customer.is_deleted:
             raise NotFound("customer_deleted")
         self._keep(customer)
-        return customer
+        return customer, position
 
     async def _replay(
         self, request: Request, head: StreamHead | None, replayed: Replayed
