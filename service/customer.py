@@ -223,7 +223,7 @@ def _create(customer: Customer | None, command: CreateCustomer) -> tuple[Event, 
         last_name=command.last_name,
         phone=command.phone,
         tags=tags,
-        metadata=dict(command.metadata),
+        metadata=_as_stored(command.metadata),
         addresses=_with_one_default(command.addresses),
         active=command.is_active,
     )
@@ -258,10 +258,17 @@ def _changes(customer: Customer, command: UpdateCustomer) -> CustomerChanges:
     if command.metadata is not None or command.clear_metadata:
         merged = {} if command.clear_metadata else dict(customer.metadata)
         merged.update(command.metadata or {})
-        merged = {key: value for key, value in merged.items() if value is not None}
+        merged = _as_stored(merged)
         if not _same_json(merged, customer.metadata):
             changed["metadata"] = merged
     return CustomerChanges.model_validate(changed)
+
+
+def _as_stored(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]:
+    """Without nulls, in the order in which PostgreSQL keeps the keys of jsonb: by bytes, the
+    shortest first. So a customer reads the same before and after its events were stored."""
+    given = {key: value for key, value in metadata.items() if value is not None}
+    return dict(sorted(given.items(), key=lambda item: (len(item[0].encode()), item[0].encode())))
 
 
 def _same_json(one: Mapping[str, MetadataValue], other: Mapping[str, MetadataValue]) -> bool:

@@ -1,0 +1,13 @@
+"""How hypothesis searches here: the same examples in every run, so that a result can be repeated.
+
+Invariant: `fixed` draws from no clock and no chance. `pytest tests/property --hypothesis-profile
+search` tries new examples, and ten times as many, for whoever looks for trouble.
+"""
+
+from hypothesis import settings
+
+settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=150)
+settings.register_profile("search", derandomize=False, deadline=None, max_examples=1_500)
+
+if settings.get_current_profile_name() in ("default", "ci"):  # nobody asked for another
+    settings.load_profile("fixed")
