@@ -27,6 +27,7 @@ DISPLAY_DEFAULT = 20
 DISPLAY_MAX = 100  # the documented maximum of items on a page
 SEARCH_CHARACTERS_MAX = 200
 TAG_FILTERS_MAX = 20
+CURSOR_CHARACTERS_MAX = 7_000  # an address and two names, each of 256 characters, sealed
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from service.http.emails import EMAIL_CHARACTERS_MAX, normalized_email
 from service.http.fields import TAG_CHARACTERS_MAX, text
 from service.list_request import (
+    CURSOR_CHARACTERS_MAX,
     DISPLAY_DEFAULT,
     DISPLAY_MAX,
     PAGE_DEFAULT,
@@ -37,7 +38,6 @@ from service.list_request import (
 
 INTEGER_MAX = 2**63 - 1  # what the stores count in
 PAGE_MAX = 2**53 - 1  # the last integer that every JSON reader holds exactly
-CURSOR_CHARACTERS_MAX = 2_000
 
 _DIGITS = re.compile(r"[0-9]{1,20}")
 # RFC 3339, where the offset's + may have become a space in the query; seconds may be left out.

@@ -21,7 +21,6 @@ from service.errors import Fault, Rejected
 from service.folding import sort_key
 from service.list_request import SortField, SortKey
 
-CURSOR_CHARACTERS_MAX = 8_000  # three names of 256 four-byte characters, folded and as typed
 _FORMAT = b"customers list cursor 1"
 
 KeyValue: TypeAlias = str | int | datetime | None

@@ -87,7 +87,8 @@ class ListReader:
     async def _weigh_creation(self, wanted: Wanted, known: Known, values: Values) -> Known:
         """Counters of days tell quickly whether few customers were created in the range."""
         alone = replace(wanted, criteria=wanted.criteria.created_alone())
-        count = self._counts.get(alone.criteria) or await self._count(alone, known, values)
+        untagged = replace(known, tagged=())
+        count = self._counts.get(alone.criteria) or await self._count(alone, untagged, values)
         is_small = count.matches * SPARSE_SHARE < known.everybody.number(None)
         return replace(known, is_created_range_small=is_small)
 

@@ -50,8 +50,8 @@ class Loader(Generic[Key, Value]):
         try:
             found = await answer
         except asyncio.CancelledError:
-            if answer.done() and not answer.cancelled() and answer.result() is None:
-                self._pass_on()  # the turn came together with the cancellation
+            if _is_turn(answer):
+                self._pass_on()  # it came together with the cancellation
             raise
         return await self._take_turn(key) if found is None else found[0]
 
@@ -89,3 +89,9 @@ class Loader(Generic[Key, Value]):
                 answer.set_result(None)
                 return
         self._turns_left += 1
+
+
+def _is_turn(answer: _Answer[Value]) -> bool:
+    if not answer.done() or answer.cancelled() or answer.exception() is not None:
+        return False
+    return answer.result() is None

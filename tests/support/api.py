@@ -23,11 +23,12 @@ from service.http.request_metrics import RequestMetrics
 from service.http.server import serve
 from service.master_key import MasterKey
 from service.postgres import Postgres
+from service.queries import Queries
 from service.telemetry import Readiness
 from service.token_keys import TokenKeys
 from service.tokens import SCOPES, Authenticator, Tokens
-from tests.support.folding_queries import FoldingQueries
 from tests.support.logs import appending
+from tests.support.up_to_date_queries import up_to_date
 
 ANSWER_TIMEOUT_SECONDS = 20.0
 
@@ -130,15 +131,29 @@ def _header_names(headers: Mapping[str, str]) -> dict[str, str]:
 async def running_api(
     database_url: str, *, rate_limit: RateLimit | None = None
 ) -> AsyncIterator[Api]:
-    """An API on a free port, with a token that has every scope in tenant `default`."""
-    async with Postgres.connect(database_url) as postgres, appending(postgres) as appender:
+    """An API on a free port whose lists show at once what was written, and a token with every
+    scope in tenant `default`."""
+    async with (
+        Postgres.connect(database_url) as postgres,
+        up_to_date(postgres) as queries,
+        serving_api(postgres, queries, rate_limit=rate_limit) as api,
+    ):
+        yield api
+
+
+@asynccontextmanager
+async def serving_api(
+    postgres: Postgres, queries: Queries, *, rate_limit: RateLimit | None = None
+) -> AsyncIterator[Api]:
+    """The same, and what lists show is the caller's affair."""
+    async with appending(postgres) as appender:
         log = EventLog(postgres)
         keys = TokenKeys(MasterKey(b"k" * 32))
         tokens = Tokens(postgres, keys)
         epoch = (await log.head()).epoch
         dependencies = Dependencies(
             commands=CommandHandler(log, appender),
-            queries=FoldingQueries(log),
+            queries=queries,
             authenticator=Authenticator(postgres, keys),
             epoch=lambda: epoch,
             rate_limit=rate_limit,

@@ -38,8 +38,8 @@ SELECT setval(pg_get_serial_sequence('customers_v1.tag', 'id'), cardinality($1) 
 UPDATE log.head SET position = head.position + $1, recorded_at = now();
 
 -- name: checkpoint
-INSERT INTO projection.checkpoint (projection, version, partition, epoch, position, topic_offset, event_time)
-SELECT 'customers', 1, -1, head.epoch, head.position, 0, head.recorded_at FROM log.head
+INSERT INTO projection.checkpoint (projection, version, partition, epoch, position, topic_id, topic_offset, event_time)
+SELECT 'customers', 1, -1, head.epoch, head.position, '', 0, head.recorded_at FROM log.head
 ON CONFLICT ON CONSTRAINT checkpoint_pk DO UPDATE SET position = excluded.position, event_time = excluded.event_time;
 
 -- name: vacuum

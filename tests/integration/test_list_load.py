@@ -1,0 +1,84 @@
+"""Lists under load: slow ones wait for each other, and nobody else waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+import pytest
+
+from service.errors import Unavailable
+from service.event_log import EventLog
+from service.list_request import ListRequest
+from service.postgres import Postgres
+from service.queries import Queries
+from service.queries.list_reader import STATEMENTS_AT_ONCE_MAX
+from tests.support.logs import a_creation
+from tests.support.projections import Projected, projected
+from tests.support.topics import eventually
+
+LOCK = "LOCK TABLE customers_v1.profile IN ACCESS EXCLUSIVE MODE"  # what every list here reads
+STUCK = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
+async def stuck(postgres: Postgres) -> int:
+    """How many statements wait for the lock."""
+    return await postgres.fetch_one(int, STUCK) or 0
+
+
+def lists(queries: Queries, number: int) -> list[asyncio.Task[object]]:
+    """So many different ones, none of which can be answered with another's answer."""
+    asked = (ListRequest(display=display) for display in range(1, number + 1))
+    return [asyncio.create_task(queries.list("default", each)) for each in asked]
+
+
+async def test_slow_lists_leave_connections_to_the_rest(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.queries.list_reader.TURN_WAIT_SECONDS", 0.2)
+    async with projected(database) as model:
+        customer_id = await _a_customer(model)
+        queries = Queries(model.postgres, EventLog(model.postgres), b"k" * 32)
+        async with model.postgres.transaction() as transaction:
+            await transaction.execute(LOCK)
+            slow = lists(queries, STATEMENTS_AT_ONCE_MAX)
+            await eventually(lambda: _are_stuck(model.postgres, STATEMENTS_AT_ONCE_MAX))
+            with pytest.raises(Unavailable) as refused:
+                await queries.list("default", ListRequest(display=100))
+            assert refused.value.code == "overloaded"
+            assert (await queries.get("default", customer_id, "USD")).version == 1
+        answers = await asyncio.gather(*slow)
+        assert [orjson.loads(each.body)["count"] for each in answers] == [1] * len(slow)
+        again = await queries.list("default", ListRequest(display=100))
+        assert orjson.loads(again.body)["count"] == 1
+
+
+async def test_lists_that_nobody_waits_for_any_more_give_their_turns_back(database: str) -> None:
+    async with projected(database) as model:
+        await _a_customer(model)
+        queries = Queries(model.postgres, EventLog(model.postgres), b"k" * 32)
+        async with model.postgres.transaction() as transaction:
+            await transaction.execute(LOCK)
+            given_up = lists(queries, 2 * STATEMENTS_AT_ONCE_MAX)
+            await eventually(lambda: _are_stuck(model.postgres, STATEMENTS_AT_ONCE_MAX))
+            for task in given_up:
+                task.cancel()
+            await asyncio.wait(given_up)
+            assert all(task.cancelled() for task in given_up)
+            await eventually(lambda: _are_stuck(model.postgres, 0))
+        answers = await asyncio.gather(*lists(queries, 2 * STATEMENTS_AT_ONCE_MAX))
+        assert [orjson.loads(each.body)["count"] for each in answers] == [1] * len(answers)
+
+
+async def _are_stuck(postgres: Postgres, number: int) -> bool:
+    return await stuck(postgres) == number
+
+
+async def _a_customer(model: Projected) -> str:
+    creation = a_creation("jane@example.com")
+    await model.appender.append(creation)
+    await model.catch_up()
+    return creation.customer_id
