@@ -7,9 +7,11 @@ refused, every answer says `Connection: close`, and requests in flight have unti
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from aiohttp import web
@@ -84,22 +86,46 @@ async def serve(
     runner = web.ServerRunner(server, shutdown_timeout=FORCED_CLOSE_SECONDS)
     await runner.setup()
     try:
-        site = web.TCPSite(
-            runner, host, port, backlog=BACKLOG_CONNECTIONS, reuse_port=reuse_port or None
-        )
+        listening = await _listen(server, host, port, reuse_port=reuse_port)
+        held = [socket.socket(fileno=os.dup(each.fileno())) for each in listening.sockets]
         try:
-            await site.start()
-        except OSError as error:
-            reason = error.strerror or "the address cannot be used"
-            raise ConfigurationError(f"Cannot listen on {host}:{port}: {reason}.") from error
-        try:
-            yield site.port
+            yield held[0].getsockname()[1]
         finally:
             app.is_draining = True
-            await site.stop()
+            listening.close()
+            await _take_last(held, server)
             await _drain(app, server, shutdown_timeout_seconds - 2 * FORCED_CLOSE_SECONDS)
     finally:
         await runner.cleanup()
+
+
+async def _listen(server: web.Server, host: str, port: int, *, reuse_port: bool) -> asyncio.Server:
+    """Raises ConfigurationError."""
+    try:
+        return await asyncio.get_running_loop().create_server(
+            server, host, port, backlog=BACKLOG_CONNECTIONS, reuse_port=reuse_port or None
+        )
+    except OSError as error:
+        reason = error.strerror or "the address cannot be used"
+        raise ConfigurationError(f"Cannot listen on {host}:{port}: {reason}.") from error
+
+
+async def _take_last(held: Sequence[socket.socket], server: web.Server) -> None:
+    """Close the listening sockets, but not on those who are connected and not accepted yet.
+
+    The kernel would reset them. With `reuse_port` they are many: a worker that stops first sends
+    its callers to the others.
+    """
+    taken: list[socket.socket] = []
+    for listener in held:
+        with listener, suppress(OSError):  # nobody is left, or nobody else can be taken
+            listener.setblocking(False)
+            for _ in range(BACKLOG_CONNECTIONS):
+                taken.append(listener.accept()[0])  # noqa: PERF401 - what came before an error counts
+    for connection in taken:
+        connection.setblocking(False)
+        with suppress(OSError):  # it has left already
+            await asyncio.get_running_loop().connect_accepted_socket(server, connection)
 
 
 async def _drain(app: App, server: web.Server, timeout_seconds: float) -> None:
