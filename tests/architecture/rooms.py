@@ -30,7 +30,7 @@ MAY_IMPORT: Rooms = {
     "service.events": _rooms("errors identifiers upcasters"),
     "service.documents": _rooms("events identifiers"),
     "service.order": _rooms("events"),
-    "service.customer": _rooms("documents errors events identifiers order"),
+    "service.customer": _rooms("documents errors events folding identifiers order"),
     "service.settings": _rooms("errors"),
     "service.telemetry": _rooms("errors"),
     "service.postgres": _rooms("errors"),

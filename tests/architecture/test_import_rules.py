@@ -121,14 +121,30 @@ def test_a_pure_room_imports_only_what_is_pure(graph: grimp.ImportGraph, room: s
 
 
 @pytest.mark.parametrize("room", sorted(PURE_ROOMS))
-def test_a_pure_room_reads_no_clock(room: str) -> None:
-    path = ROOT / (room.replace(".", "/") + ".py")
+def test_a_pure_room_reads_no_clock_and_draws_no_id(room: str) -> None:
     readings = [
         f"{path.name}:{node.lineno}"
+        for path in files_of(room)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and node.attr in CLOCK_READINGS
+        if _reads_clock(node) or _takes_id_maker(node)
     ]
     assert readings == []
+
+
+def files_of(room: str) -> list[Path]:
+    path = ROOT / room.replace(".", "/")
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+
+def _reads_clock(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr in CLOCK_READINGS
+
+
+def _takes_id_maker(node: ast.AST) -> bool:
+    """What makes an id looks at the clock and at chance."""
+    return isinstance(node, ast.ImportFrom) and any(
+        name.name.startswith("new_") for name in node.names
+    )
 
 
 def test_only_composition_roots_read_the_environment() -> None:

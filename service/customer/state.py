@@ -1,0 +1,170 @@
+"""What a customer is: the fold of one stream, event by event.
+
+Invariants: a customer with addresses has exactly one default; tags differ in more than case; what
+is shown follows from the events alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from service import order as orders
+from service.documents import CustomerDocument
+from service.errors import NotFound
+from service.events import (
+    Address,
+    AddressAdded,
+    AddressRemoved,
+    AddressUpdated,
+    CustomerCreated,
+    CustomerDeactivated,
+    CustomerDeleted,
+    CustomerReactivated,
+    CustomerTagged,
+    CustomerUntagged,
+    CustomerUpdated,
+    MetadataValue,
+    OrderRecorded,
+    RecordedEvent,
+    Version,
+)
+from service.identifiers import AddressId, CustomerId
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one order adds: minor units of its currency, and one to the count if countable."""
+
+    currency: str
+    amount: int
+    is_countable: bool
+    placed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """The fold of one stream up to `version`."""
+
+    id: CustomerId
+    version: Version
+    email: str
+    first_name: str | None
+    last_name: str | None
+    phone: str | None
+    tags: tuple[str, ...]
+    metadata: Mapping[str, MetadataValue]
+    addresses: tuple[Address, ...]  # in the order in which they were added
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
+    is_deleted: bool = False
+    orders: Mapping[str, Contribution] = field(default_factory=dict)  # by order id
+
+    def document(self, currency: str) -> CustomerDocument:
+        """The customer as shown; `currency` is the tenant's, in which `totalSpent` is given."""
+        spent: dict[str, int] = {}
+        countable = [each for each in self.orders.values() if each.is_countable]
+        for each in countable:
+            spent[each.currency] = spent.get(each.currency, 0) + each.amount
+        return CustomerDocument.model_construct(
+            id=self.id,
+            email=self.email,
+            first_name=self.first_name,
+            last_name=self.last_name,
+            phone=self.phone,
+            metadata=dict(self.metadata),
+            addresses=self.addresses,
+            order_count=len(countable),
+            total_spent=spent.get(currency, 0),
+            spent_by_currency=dict(sorted(spent.items())),
+            last_order_at=max((each.placed_at for each in countable), default=None),
+            tags=self.tags,
+            active=self.is_active,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            version=self.version,
+        )
+
+    def address(self, address_id: AddressId) -> Address:
+        """Raises NotFound `address_not_found`."""
+        for address in self.addresses:
+            if address.id == address_id:
+                return address
+        raise NotFound("address_not_found")
+
+
+def evolve(customer: Customer | None, recorded: RecordedEvent) -> Customer:
+    """The state after one more event of the stream."""
+    event = recorded.event
+    if isinstance(event, CustomerCreated):
+        return _created(recorded, event)
+    assert customer is not None, "a stream begins with CustomerCreated"
+    assert recorded.version == customer.version + 1, "a stream has no gaps"
+    after = replace(customer, version=recorded.version, updated_at=recorded.time)
+    match event:
+        case CustomerUpdated(changes=changes):
+            changed = {name: getattr(changes, name) for name in changes.model_fields_set}
+            return replace(after, **changed)
+        case CustomerTagged(tags=tags):
+            return replace(after, tags=after.tags + tags)
+        case CustomerUntagged(tags=tags):
+            return replace(after, tags=tuple(tag for tag in after.tags if tag not in tags))
+        case AddressAdded(address=address):
+            return replace(after, addresses=_marked((*after.addresses, address), address))
+        case AddressUpdated(address=address):
+            held = tuple(address if each.id == address.id else each for each in after.addresses)
+            return replace(after, addresses=_marked(held, address))
+        case AddressRemoved(address_id=removed, new_default_address_id=promoted):
+            left = tuple(each for each in after.addresses if each.id != removed)
+            return replace(after, addresses=with_default(left, promoted))
+        case CustomerDeactivated():
+            return replace(after, is_active=False)
+        case CustomerReactivated():
+            return replace(after, is_active=True)
+        case CustomerDeleted():
+            return replace(after, is_deleted=True)
+        case OrderRecorded(order=order):
+            contribution = Contribution(
+                currency=order.currency,
+                amount=orders.contribution(order),
+                is_countable=orders.is_countable(order),
+                placed_at=order.placed_at,
+            )
+            return replace(after, orders={**after.orders, order.order_id: contribution})
+
+
+def fold(events: Iterable[RecordedEvent], customer: Customer | None = None) -> Customer | None:
+    for event in events:
+        customer = evolve(customer, event)
+    return customer
+
+
+def _created(recorded: RecordedEvent, event: CustomerCreated) -> Customer:
+    return Customer(
+        id=recorded.customer_id,
+        version=recorded.version,
+        email=event.email,
+        first_name=event.first_name,
+        last_name=event.last_name,
+        phone=event.phone,
+        tags=event.tags,
+        metadata=event.metadata,
+        addresses=event.addresses,
+        is_active=event.active,
+        created_at=recorded.time,
+        updated_at=recorded.time,
+    )
+
+
+def _marked(addresses: tuple[Address, ...], latest: Address) -> tuple[Address, ...]:
+    """A default address takes the mark from the one before."""
+    return with_default(addresses, latest.id) if latest.is_default else addresses
+
+
+def with_default(addresses: tuple[Address, ...], marked: AddressId | None) -> tuple[Address, ...]:
+    """The same addresses with this one as the default; None = as they are."""
+    if marked is None:
+        return addresses
+    return tuple(each.model_copy(update={"is_default": each.id == marked}) for each in addresses)
