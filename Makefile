@@ -43,7 +43,7 @@ lock: .venv/dev ## resolve pyproject.toml into the two lock files again
 	$(LOCK) --extra embedded --extra build --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 bench: .venv/dev ## the benchmark, in ratios to a bare handler (SIZE=10000 by default)
-	@$(BIN)/python -m benchmarks --size $(or $(SIZE),10000)
+	@$(BIN)/python -m benchmarks --size $(or $(SIZE),10000) $(ARGS)
 
 clean: ## remove .venv and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
