@@ -19,7 +19,6 @@ from projections.documents import (
     created,
     listing,
     read_document,
-    time_text,
 )
 from service import order as orders
 from service.documents import timestamp_text
@@ -199,7 +198,7 @@ def _complete(result: Change, present: Present) -> None:
     document = result.document
     if document is not None and result.updated_at is not None:
         document["version"] = result.version
-        document["updatedAt"] = time_text(result.updated_at)
+        document["updatedAt"] = timestamp_text(result.updated_at)
         if result.before is not None or result.old_version == 0:
             result.after = listing(document)
         if result.orders:

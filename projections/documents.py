@@ -7,7 +7,6 @@ read, changed and written for every event, so it goes without a model around it.
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
 from typing import NamedTuple, TypeAlias, TypedDict, cast
 
 import orjson
@@ -30,8 +29,6 @@ from service.events import (
     MetadataValue,
 )
 from service.identifiers import AddressId
-
-TIMES_REMEMBERED_MAX = 4_096
 
 
 class AddressShown(TypedDict):
@@ -119,12 +116,6 @@ def listing(document: Document) -> Listing:
     )
 
 
-@lru_cache(maxsize=TIMES_REMEMBERED_MAX)
-def time_text(time: datetime) -> str:
-    """As shown. The events of one append share their time."""
-    return timestamp_text(time)
-
-
 def created(customer_id: str, version: int, time: datetime, event: CustomerCreated) -> Document:
     return {
         "id": customer_id,
@@ -140,8 +131,8 @@ def created(customer_id: str, version: int, time: datetime, event: CustomerCreat
         "lastOrderAt": None,
         "tags": list(event.tags),
         "active": event.active,
-        "createdAt": time_text(time),
-        "updatedAt": time_text(time),
+        "createdAt": timestamp_text(time),
+        "updatedAt": timestamp_text(time),
         "version": version,
     }
 

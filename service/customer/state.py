@@ -68,7 +68,7 @@ class Customer:
         countable = [each for each in self.orders.values() if each.is_countable]
         for each in countable:
             spent[each.currency] = spent.get(each.currency, 0) + each.amount
-        return CustomerDocument.model_construct(
+        return CustomerDocument.of(
             id=self.id,
             email=self.email,
             first_name=self.first_name,
