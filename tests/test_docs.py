@@ -119,7 +119,7 @@ def test_every_page_is_documented() -> None:
 
     pages = {*operations_pages(readiness, lambda: b""), *documentation_pages()}
     paths = {path for path in pages if not path.startswith((f"{DOCS_PATH}/", "/schemas/c"))}
-    assert len(paths) == 7
+    assert len(paths) == 8
     assert {path for path in paths if f"{path}`" not in text_of("docs/api.md")} == set()
 
 

@@ -17,7 +17,7 @@ class CustomerList(BaseModel):
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
 
     count: int = Field(description="How many customers match in all, exactly.")
-    page: int = Field(description="Which page this is; 1 where a cursor was given.")
+    page: int = Field(description="Which page this is, also where a cursor led to it.")
     display: int = Field(description="Customers on a page, as asked for.")
     next_cursor: str | None = Field(description="For the next page; null on the last one.")
     models: tuple[CustomerItem, ...] = Field(description="The page, in the order asked for.")

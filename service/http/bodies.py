@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import TypeAlias
 
+import orjson
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 from pydantic import BaseModel, ValidationError
@@ -21,6 +22,8 @@ from service.http.problems import Refused
 
 BODY_BYTES_MAX = 256 * 1024
 BODY_TIMEOUT_SECONDS = 20.0  # from the head of a request to the end of its body
+
+_NOT_JSON_NUMBERS = (b"NaN", b"Infinity")  # the models' parser takes them; RFC 8259 does not
 
 Validate: TypeAlias = Callable[[bytes], BaseModel]
 
@@ -90,10 +93,20 @@ def _check_size(byte_count: int) -> None:
 
 def validated(validate: Validate, body: bytes) -> BaseModel:
     """The body as its model. Raises Refused with all its faults."""
+    if any(word in body for word in _NOT_JSON_NUMBERS) and not _is_json(body):
+        raise Refused("malformed_json", "The body is not valid JSON in UTF-8.")
     try:
         return validate(body)
     except ValidationError as error:
         raise _refusal(validate, body, error) from None
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _refusal(validate: Validate, body: bytes, error: ValidationError) -> Refused:

@@ -25,10 +25,6 @@ _PRINTABLE = re.compile(r"[ -~]{1,255}")
 _ESCAPED = re.compile(r'\\(["\\])')
 
 
-def etag(version: int) -> str:
-    return f'"{version}"'
-
-
 def expected_versions(headers: CIMultiDictProxy[str]) -> frozenset[int] | None:
     """The versions that `If-Match` names; None: whatever it is. Weak tags never match.
 

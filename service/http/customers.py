@@ -9,8 +9,8 @@ from aiohttp import web
 from service.customer import DeleteCustomer
 from service.events import Position, Version
 from service.http.call import Call, empty_response, json_response
-from service.http.conditions import etag, is_not_modified
-from service.http.headers import AS_OF_POSITION, ETAG
+from service.http.conditions import is_not_modified
+from service.http.headers import AS_OF_POSITION, ETAG, etag
 from service.http.models import CustomerBody, CustomerPatch
 from service.http.query_params import ListQuery
 from service.http.writes import Writes

@@ -12,6 +12,7 @@ import email_validator
 from email_validator import EmailNotValidError, validate_email
 
 EMAIL_CHARACTERS_MAX = 254  # RFC 5321 4.5.3.1.3, less the angle brackets
+LOCAL_PART_BYTES_MAX = 64  # RFC 5321 4.5.3.1.1; the library minds it only when it is strict
 
 # Reserved names (.test, .invalid, .local …) are a matter of delivery, not of syntax; emptying the
 # list is the library's documented switch.
@@ -47,4 +48,6 @@ def _checked(value: str) -> str | None:
     except EmailNotValidError:
         return None
     lowered = found.normalized.lower()
+    if len(lowered.rpartition("@")[0].encode()) > LOCAL_PART_BYTES_MAX:
+        return None
     return lowered if len(lowered) <= EMAIL_CHARACTERS_MAX else None

@@ -5,6 +5,7 @@ Invariant: the codes here belong to the contract; pydantic's own names and texts
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
@@ -13,7 +14,11 @@ from pydantic_core import ErrorDetails
 from service.errors import Fault
 
 FAULTS_MAX = 100  # named in one answer
-POINTER_PART_CHARACTERS_MAX = 64  # of an unknown field's name, which the caller chose
+
+# A name that the caller chose: shown where it looks like a field's, since it may be an address or a
+# sentence as well.
+_NAME = re.compile(r"[!-?A-~]{0,64}")
+_HIDDEN = "…"
 
 _KINDS: Mapping[str, tuple[str, str]] = {
     "missing": ("required", "This is required."),
@@ -73,7 +78,7 @@ def _body_faults(error: ErrorDetails) -> Iterator[Fault]:
 def _query_fault(error: ErrorDetails) -> Fault:
     if error["type"] == "extra_forbidden":
         return Fault(
-            _cut(str(error["loc"][0])), "unknown_parameter", "There is no such parameter here."
+            _shown(str(error["loc"][0])), "unknown_parameter", "There is no such parameter here."
         )
     name = str(error["loc"][0]) if error["loc"] else "page"
     return Fault(name, *_code_and_detail(error))
@@ -90,9 +95,10 @@ def _code_and_detail(error: ErrorDetails) -> tuple[str, str]:
 
 
 def _pointer_part(part: str | int) -> str:
-    return _cut(str(part)).replace("~", "~0").replace("/", "~1")
+    if isinstance(part, int):
+        return str(part)
+    return _shown(part).replace("~", "~0").replace("/", "~1")
 
 
-def _cut(name: str) -> str:
-    too_long = len(name) > POINTER_PART_CHARACTERS_MAX
-    return f"{name[:POINTER_PART_CHARACTERS_MAX]}…" if too_long else name
+def _shown(name: str) -> str:
+    return name if _NAME.fullmatch(name) else _HIDDEN

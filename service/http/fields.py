@@ -55,7 +55,7 @@ def _countries() -> frozenset[str]:
 
 def _country(value: str) -> str:
     code = value.upper()
-    if code not in _countries():
+    if not value.isascii() or code not in _countries():  # upper() makes SS of a sharp s
         raise PydanticCustomError(
             "unknown_country", "This is not a country's two-letter code (ISO 3166-1 alpha-2)."
         )

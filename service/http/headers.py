@@ -19,6 +19,12 @@ IDEMPOTENCY_KEY = istr("Idempotency-Key")
 IDEMPOTENT_REPLAYED = istr("Idempotent-Replayed")
 X_CONTENT_TYPE_OPTIONS = istr("X-Content-Type-Options")
 
+
+def etag(version: int) -> str:
+    """The validator of everything that is said about one customer."""
+    return f'"{version}"'
+
+
 COMMON_HEADERS: Mapping[str, str] = {
     hdrs.SERVER: "customers",
     hdrs.CACHE_CONTROL: "no-store",

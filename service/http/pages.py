@@ -83,6 +83,7 @@ def documentation_pages(routes: tuple[Route, ...] = CUSTOMER_ROUTES) -> Mapping[
     pages = {
         "/openapi.json": _page(lambda: _described(openapi_document(routes))),
         "/asyncapi.json": _page(lambda: _described(asyncapi_document())),
+        "/schemas": _page(lambda: _described(schema_index())),
         "/schemas/": _page(lambda: _described(schema_index())),
         DOCS_PATH: _static_page("docs.html"),
         f"{DOCS_PATH}/": _moved_to_docs,

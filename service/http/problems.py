@@ -21,7 +21,7 @@ from service.errors import (
     Rejected,
     Unavailable,
 )
-from service.http.headers import COMMON_HEADERS
+from service.http.headers import COMMON_HEADERS, ETAG, etag
 from service.http.problem_kinds import (
     PROBLEM_JSON,
     PROBLEMS,
@@ -74,7 +74,9 @@ def refused(error: Exception) -> Refused | None:
         case NotFound(code=code) | Conflict(code=code):
             return Refused(_known(code))
         case PreconditionFailed(current_version=version):
-            return Refused("precondition_failed", current_version=version)
+            return Refused(
+                "precondition_failed", current_version=version, headers={ETAG: etag(version)}
+            )
         case Unavailable(code=code, detail=detail, retry_after_seconds=seconds):
             return Refused(_known(code), detail, retry_after_seconds=seconds)
         case web.RequestPayloadError() | ConnectionError():

@@ -16,9 +16,9 @@ from service.customer import Command
 from service.event_log import Key
 from service.events import Meta
 from service.http.call import Call, empty_response, json_response
-from service.http.conditions import etag, expected_versions, idempotency_key
+from service.http.conditions import expected_versions, idempotency_key
 from service.http.correlation import traceparent_of
-from service.http.headers import ETAG, IDEMPOTENT_REPLAYED, LOG_EPOCH, LOG_POSITION
+from service.http.headers import ETAG, IDEMPOTENT_REPLAYED, LOG_EPOCH, LOG_POSITION, etag
 from service.identifiers import AddressId, CustomerId
 
 FINGERPRINT_BYTES = 16

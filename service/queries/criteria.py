@@ -37,7 +37,7 @@ class Criteria:
     def of(cls, tenant: str, request: ListRequest) -> Criteria:
         return cls(
             tenant=tenant,
-            words=tuple(sorted(set(fold(request.q).split()))) if request.q else (),
+            words=_words(request.q) if request.q else (),
             tags=tuple(sorted({tag_key(tag) for tag in request.tags})) if request.tags else (),
             since=_utc(request.since),
             until=_utc(request.until),
@@ -121,6 +121,11 @@ class Criteria:
         return repr([(field.name, getattr(self, field.name)) for field in fields(self)]).encode(
             errors="surrogatepass"
         )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Folded; where nothing is left, as it came: no folded text has that, so it finds nobody."""
+    return tuple(sorted(set(fold(text).split()))) or (text,)
 
 
 def _utc(time: datetime | None) -> datetime | None:

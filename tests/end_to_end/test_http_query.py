@@ -92,6 +92,12 @@ async def test_unknown_parameters_of_the_list(shared_api: Api, query: str) -> No
     assert answer.fault_codes["page"] == "not_an_integer"
 
 
+async def test_a_parameter_that_looks_like_an_address_is_not_repeated(shared_api: Api) -> None:
+    answer = await shared_api.get("/user?jane%40example.com=1")
+    assert (answer.status, answer.fault_codes) == (400, {"…": "unknown_parameter"})
+    assert b"jane" not in answer.body
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 async def test_routes_without_parameters(api: Api, method: str) -> None:
     path = await api.create()
