@@ -58,7 +58,8 @@ def _channels() -> JsonObject:
         ),
         "customerState": _channel(
             STATE_TOPIC,
-            "Every customer as it is now, by id; a tombstone once it is deleted.",
+            "Reserved: this release writes nothing to it. Every customer as it is now, by id; a"
+            " tombstone once it is deleted.",
             ["customerStateV1", "customerTombstone"],
             {"cleanup.policy": ["compact"]},
         ),
@@ -92,7 +93,6 @@ def _channel(
 def _operations() -> JsonObject:
     return {
         "publishCustomerEvents": _operation("send", "customerEvents", "Publish what happened."),
-        "publishCustomerState": _operation("send", "customerState", "Publish what is so now."),
         "receiveOrders": _operation("receive", "orders", "Record orders of customers."),
         "publishOrderDeadLetters": _operation("send", "orderDeadLetters", "Set messages aside."),
     }
