@@ -21,7 +21,7 @@ from service.events import RecordedEvent, Version
 from service.identifiers import CustomerId
 
 ATTEMPTS_MAX = 10  # at one batch, while others change its customers or gaps turn up
-HEALING_EVENTS_MAX = 1_000  # of one customer's stream, in one transaction
+HEALING_EVENTS_MAX = 100  # one page of one customer's stream, in one transaction
 
 _Groups = Mapping[str, Sequence[Incoming]]
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from projections.checkpoint import Move
 from projections.customers import Fact
 
-BATCH_EVENTS_MAX = 2_000
+BATCH_EVENTS_MAX = 2_000  # and, from the log, PAGE_BYTES_MAX
 
 
 class Batch(NamedTuple):

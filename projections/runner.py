@@ -10,6 +10,8 @@ import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime
 
+import structlog
+
 from projections.applier import Applier
 from projections.checkpoint import Checkpoints
 from projections.feed import Batch, Feed, Source
@@ -47,6 +49,7 @@ class Runner:
         self._stop = asyncio.Event()
         self._limit: asyncio.Timeout | None = None  # of `run`, set by `stop`
         self._retry_seconds = RETRY_SECONDS_MIN
+        self._is_outpaced = False
 
     @property
     def status(self) -> ProjectionStatus:
@@ -101,6 +104,7 @@ class Runner:
             try:
                 await self._applier.apply(batch.facts, batch.moves)
             except CheckpointLost:
+                self._outpaced()
                 await feed.lost(batch)
                 return
             except Unavailable as error:
@@ -109,14 +113,30 @@ class Runner:
                     return
             else:
                 self._succeeded()
+                self._is_outpaced = False
                 self._metrics.applied(len(batch.facts))
                 await feed.applied(batch)
                 return
 
+    def _outpaced(self) -> None:
+        """Another worker has applied what was in hand: once is a partition that moved."""
+        if not self._is_outpaced:
+            structlog.get_logger().info("checkpoint_lost")
+        self._is_outpaced = True
+
     async def _keep_observing(self) -> None:
+        is_lost = False
         while True:
-            with suppress(Unavailable):
+            try:
                 await self._observe()
+            except Unavailable as error:
+                if not is_lost:
+                    structlog.get_logger().warning("observing_broke_off", code=error.code)
+                is_lost = True
+            else:
+                if is_lost:
+                    structlog.get_logger().info("observing_goes_on")
+                is_lost = False
             await asyncio.sleep(OBSERVE_SECONDS)
 
     async def _observe(self) -> None:
@@ -138,6 +158,8 @@ class Runner:
 
     def _succeeded(self) -> None:
         self._retry_seconds = RETRY_SECONDS_MIN
+        if self._status.phase == "unavailable":
+            structlog.get_logger().info("projecting_goes_on")
         if self._status.phase != "running":
             self._enter("running")
 

@@ -3,6 +3,7 @@
 Invariant: what `append` returns is durable and stands in the log exactly once. Commands that wait
 at the same time share one batch: one round trip, one lock, one bump of the head, one fsync. A batch
 is whatever waits when the one before returns; there is no timer, so a lone command pays nothing.
+Queue and batch are bounded in commands and in bytes, and each event is encoded once, on joining.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from service.identifiers import CustomerId, EventKey, event_id, new_event_key
 from service.postgres import Postgres
 
 BATCH_COMMANDS_MAX = 500
+BATCH_BYTES_MAX = 4 * 1024 * 1024  # of JSON; a batch has one command in any case
 QUEUE_COMMANDS_MAX = 5_000  # beyond this, callers are told to come back
+QUEUE_BYTES_MAX = 16 * 1024 * 1024  # the same; 5,000 commands of a usual size are a quarter of it
 WRITE_TIMEOUT_SECONDS = 8.0  # from joining the queue to an answer
 RECONNECT_DELAY_SECONDS = 0.1
 
@@ -58,6 +61,51 @@ class _Member:
     append: Append
     answer: _Answer
     ids: list[EventKey]
+    data: list[str]  # the events, encoded
+    meta: str
+    bytes: int  # of both
+
+
+class _Queue:
+    """Who waits for a batch, in the order of joining."""
+
+    def __init__(self) -> None:
+        # Invariant: at most QUEUE_COMMANDS_MAX and QUEUE_BYTES_MAX, besides what was put back.
+        self._members: deque[_Member] = deque()
+        self._bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._members)
+
+    def join(self, append: Append) -> _Member:
+        """Raises Unavailable where there is no room."""
+        if len(self._members) < QUEUE_COMMANDS_MAX and self._bytes < QUEUE_BYTES_MAX:
+            member = _member(append)
+            if self._bytes + member.bytes <= QUEUE_BYTES_MAX:
+                self._members.append(member)
+                self._bytes += member.bytes
+                return member
+        raise Unavailable("overloaded", "Too many writes are waiting.")
+
+    def put_back(self, members: Sequence[_Member]) -> None:
+        """They go first in the next batch, in their order."""
+        self._members.extendleft(reversed(members))
+        self._bytes += sum(member.bytes for member in members)
+
+    def take_batch(self) -> list[_Member]:
+        """Who still waits for an answer; the others gave up before anything was sent."""
+        batch: list[_Member] = []
+        batch_bytes = 0
+        while self._members and len(batch) < BATCH_COMMANDS_MAX:
+            member = self._members[0]
+            if batch and batch_bytes + member.bytes > BATCH_BYTES_MAX:
+                break
+            self._members.popleft()
+            self._bytes -= member.bytes
+            if not member.answer.done():
+                batch.append(member)
+                batch_bytes += member.bytes
+        return batch
 
 
 class Appender:
@@ -68,7 +116,7 @@ class Appender:
     ) -> None:
         self._postgres = postgres
         self._observe_batch_size = observe_batch_size
-        self._waiting: deque[_Member] = deque()  # Invariant: at most QUEUE_COMMANDS_MAX callers'
+        self._waiting = _Queue()
         self._arrived = asyncio.Event()
         self._stopping = False
 
@@ -79,14 +127,13 @@ class Appender:
         where the queue is full, or where the database did not confirm in time: the outcome is then
         unknown to the caller, and a repeat under the same key settles it.
         """
-        if self._stopping or len(self._waiting) >= QUEUE_COMMANDS_MAX:
-            raise Unavailable("overloaded", "Too many writes are waiting.")
-        answer: _Answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Member(append, answer, [new_event_key() for _ in append.events]))
+        if self._stopping:
+            raise Unavailable("overloaded", "This process is ending.")
+        member = self._waiting.join(append)
         self._arrived.set()
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                return await answer
+                return await member.answer
         except TimeoutError as error:
             raise Unavailable("database_unavailable", "The write was not confirmed.") from error
 
@@ -96,12 +143,7 @@ class Appender:
             if not self._waiting:
                 self._arrived.clear()
                 await self._arrived.wait()
-            batch: list[_Member] = []
-            while self._waiting and len(batch) < BATCH_COMMANDS_MAX:
-                member = self._waiting.popleft()
-                if not member.answer.done():  # else its caller gave up before anything was sent
-                    batch.append(member)
-            if batch:
+            if batch := self._waiting.take_batch():
                 self._observe_batch_size(len(batch))
                 await self._write(batch)
 
@@ -121,8 +163,8 @@ class Appender:
             for member in batch:
                 _fail(member, error)
         else:
-            again = [m for m, o in zip(batch, outcomes, strict=True) if not _answered(m, o)]
-            self._waiting.extendleft(reversed(again))
+            pairs = zip(batch, outcomes, strict=True)
+            self._waiting.put_back([m for m, o in pairs if not _answered(m, o)])
 
     async def _write_apart(self, batch: list[_Member], error: Corrupt) -> None:
         """The database refused a value: only the command that brought it may suffer."""
@@ -151,8 +193,21 @@ class Appender:
             for number, member in enumerate(members, start=1):
                 if (row := committed.get(number)) is not None:
                     _succeed(member, row.version, row.position, row.time)
-            self._waiting.extendleft(reversed([m for m in members if not m.answer.done()]))
+            self._waiting.put_back([each for each in members if not each.answer.done()])
             return
+
+
+def _member(append: Append) -> _Member:
+    data = [encode(event) for event in append.events]
+    meta = encode_meta(append.meta)
+    return _Member(
+        append,
+        asyncio.get_running_loop().create_future(),
+        [new_event_key() for _ in append.events],
+        data,
+        meta,
+        len(meta) + sum(len(each.encode()) for each in data),
+    )
 
 
 def _columns(batch: Sequence[_Member]) -> tuple[list[object], ...]:
@@ -181,14 +236,14 @@ def _columns(batch: Sequence[_Member]) -> tuple[list[object], ...]:
                 key.fingerprint if key else None,
                 key.status if key else None,
                 key.subject if key else None,
-                encode_meta(append.meta),
+                member.meta,
                 not seen.isdisjoint(marks),
             )
         )
         seen.update(marks)
-        for place, (event_key, event) in enumerate(zip(member.ids, append.events, strict=True)):
-            row = (number, place + 1, event_key, event.type, event.schema_version, encode(event))
-            events.append(row)
+        stored = zip(member.ids, append.events, member.data, strict=True)
+        for place, (event_key, event, data) in enumerate(stored, start=1):
+            events.append((number, place, event_key, event.type, event.schema_version, data))
     event_columns = zip(*events, strict=True) if events else ((),) * 6
     return tuple(list(column) for column in (*zip(*members, strict=True), *event_columns))
 

@@ -7,13 +7,11 @@ is overwritten unseen. A stored key answers before anything is decided. Losing a
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
-from weakref import WeakValueDictionary
 
 from service.customer import Command, CreateCustomer, Customer, DeleteCustomer, decide, evolve
 from service.errors import Conflict, Corrupt, NotFound, PreconditionFailed
@@ -29,9 +27,11 @@ from service.events import (
     Version,
 )
 from service.identifiers import CustomerId
+from service.turns import Turns
 
 ATTEMPTS_MAX = 10  # of one command against a stream that others write to
 CACHED_CUSTOMERS_MAX = 10_000  # states kept in memory, so that a busy customer is not folded anew
+CACHED_BYTES_MAX = 32 * 1024 * 1024  # of them, by `_weight`; one may take 300 kB
 
 
 class Log(Protocol):
@@ -78,15 +78,41 @@ class Written:
     is_replayed: bool = False
 
 
+class _States:
+    """The states that were used last. Invariant: at most CACHED_CUSTOMERS_MAX and _BYTES_MAX."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[CustomerId, tuple[Customer, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, customer_id: CustomerId) -> Customer | None:
+        kept = self._kept.get(customer_id)
+        return None if kept is None else kept[0]
+
+    def keep(self, customer: Customer) -> None:
+        self._forget(customer.id)
+        if customer.is_deleted:
+            return
+        weight = _weight(customer)
+        self._kept[customer.id] = customer, weight
+        self._bytes += weight
+        while len(self._kept) > CACHED_CUSTOMERS_MAX or self._bytes > CACHED_BYTES_MAX:
+            self._forget(next(iter(self._kept)))
+
+    def _forget(self, customer_id: CustomerId) -> None:
+        _, weight = self._kept.pop(customer_id, (None, 0))
+        self._bytes -= weight
+
+
 class CommandHandler:
     """Handles commands of one process. Safe to call from many tasks at once."""
 
     def __init__(self, log: Log, writer: Writer) -> None:
         self._log = log
         self._writer = writer
-        self._cache: OrderedDict[CustomerId, Customer] = OrderedDict()
+        self._states = _States()
         # Invariant: commands of this process on one customer take turns, so they never race.
-        self._turns: WeakValueDictionary[CustomerId, asyncio.Lock] = WeakValueDictionary()
+        self._turns: Turns[CustomerId] = Turns()
         self._keys_in_flight: set[tuple[str, str]] = set()
 
     async def handle(self, request: Request) -> Written:
@@ -98,8 +124,7 @@ class CommandHandler:
         with self._key_in_flight(request):
             if isinstance(request.command, CreateCustomer):
                 return await self._create(request)
-            turn = self._turns.setdefault(request.customer_id, asyncio.Lock())
-            async with turn:
+            async with self._turns.take(request.customer_id):
                 return await self._change(request)
 
     async def _create(self, request: Request) -> Written:
@@ -150,7 +175,7 @@ class CommandHandler:
             raise NotFound("customer_not_found")
         if head.is_closed:
             raise NotFound("customer_deleted")
-        customer = self._cache.get(customer_id)
+        customer = self._states.get(customer_id)
         if customer is not None and customer.version == head.version:
             return customer, head.position
         after = customer.version if customer is not None else Version(0)
@@ -162,7 +187,7 @@ class CommandHandler:
             raise Corrupt(f"the stream of {customer_id} has no events")
         if customer.is_deleted:
             raise NotFound("customer_deleted")
-        self._keep(customer)
+        self._states.keep(customer)
         return customer, position
 
     async def _replay(
@@ -185,17 +210,8 @@ class CommandHandler:
         for event in appended.events:
             customer = evolve(customer, event)
         assert customer is not None
-        self._keep(customer)
+        self._states.keep(customer)
         return Written(customer, appended.position)
-
-    def _keep(self, customer: Customer) -> None:
-        if customer.is_deleted:
-            self._cache.pop(customer.id, None)
-            return
-        self._cache[customer.id] = customer
-        self._cache.move_to_end(customer.id)
-        if len(self._cache) > CACHED_CUSTOMERS_MAX:
-            self._cache.popitem(last=False)
 
     @contextmanager
     def _key_in_flight(self, request: Request) -> Iterator[None]:
@@ -210,6 +226,14 @@ class CommandHandler:
             yield
         finally:
             self._keys_in_flight.remove(mark)
+
+
+def _weight(customer: Customer) -> int:
+    """About how many bytes of memory a state takes; what has fields is taken at a usual size."""
+    texts = [*customer.tags, *customer.metadata]
+    texts += [value for value in customer.metadata.values() if isinstance(value, str)]
+    held = 100 * len(texts) + sum(map(len, texts))
+    return 1_000 + held + 2_000 * len(customer.addresses) + 500 * len(customer.orders)
 
 
 def _append(request: Request, customer: Customer | None, events: tuple[Event, ...]) -> Append:

@@ -6,7 +6,7 @@ and a reader can prove by arithmetic that it has seen everything. Appending is i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -27,6 +27,8 @@ from service.identifiers import CustomerId, event_id
 from service.postgres import Reader, load_statements
 
 PAGE_EVENTS_MAX = 1_000
+PAGE_BYTES_MAX = 4 * 1024 * 1024  # of JSON; 2,000 events of a usual size are half of it
+STREAM_PAGE_EVENTS_MAX = 100  # 23 MB if each is as large as a body allows
 
 SQL = load_statements("service", "event_log.sql")
 
@@ -150,6 +152,18 @@ class StoredEvent(NamedTuple):
         return _recorded(*self)
 
 
+class Page(list[StoredEvent]):
+    """Events in position order. `goes_on`: the log held more after them when they were read."""
+
+    def __init__(self, events: Iterable[StoredEvent], *, goes_on: bool) -> None:
+        super().__init__(events)
+        self.goes_on = goes_on
+
+
+def _read(log_end: int, *columns: object) -> tuple[StoredEvent, int]:
+    return StoredEvent._make(columns), log_end
+
+
 class EventLog:
     """Reads the log. Cheap to build; holds nothing."""
 
@@ -163,10 +177,13 @@ class EventLog:
 
     async def page(
         self, after: Position, *, limit: int = PAGE_EVENTS_MAX, until: Position | None = None
-    ) -> list[StoredEvent]:
-        """Up to `limit` events with `after < position <= until`, in position order, all tenants."""
+    ) -> Page:
+        """Up to `limit` events with `after < position <= until`, all tenants; fewer where they
+        would be more than PAGE_BYTES_MAX, but one where there is any."""
         last = after + limit if until is None else min(until, after + limit)
-        return await self._reader.fetch(StoredEvent, SQL["read_log"], after, last)
+        read = await self._reader.fetch(_read, SQL["read_log"], after, last, PAGE_BYTES_MAX)
+        goes_on = bool(read) and read[-1][0].position < read[-1][1]
+        return Page((event for event, _ in read), goes_on=goes_on)
 
     async def stream(
         self, tenant: str, customer_id: CustomerId, *, after: Version = NO_VERSION
@@ -174,11 +191,11 @@ class EventLog:
         """One customer's events in order; none where the tenant has no such customer."""
         while True:
             events = await self._reader.fetch(
-                _recorded, SQL["read_stream"], tenant, customer_id, after, PAGE_EVENTS_MAX
+                _recorded, SQL["read_stream"], tenant, customer_id, after, STREAM_PAGE_EVENTS_MAX
             )
             for event in events:
                 yield event
-            if len(events) < PAGE_EVENTS_MAX:
+            if len(events) < STREAM_PAGE_EVENTS_MAX:
                 return
             after = events[-1].version
 

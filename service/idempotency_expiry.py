@@ -29,19 +29,23 @@ class IdempotencyExpiry:
         """Sweep until stopped. A database that is down is left for the next sweep."""
         while not stop.is_set():
             with suppress(Unavailable):
-                await self.sweep()
+                await self.sweep(stop)
             with suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP_SECONDS):
                     await stop.wait()
 
-    async def sweep(self) -> int:
-        """How many records were forgotten. Raises Unavailable; what was forgotten stays so."""
+    async def sweep(self, stop: asyncio.Event) -> int:
+        """How many records were forgotten until there are no more, or a stop is asked for.
+
+        Raises Unavailable; what was forgotten stays so.
+        """
         forgotten = 0
-        while True:
+        while not stop.is_set():
             tag = await self._postgres.execute(
                 SQL["forget_old_keys"], self._kept_seconds, BITE_RECORDS_MAX
             )
             bite = int(tag.rpartition(" ")[2])
             forgotten += bite
             if bite < BITE_RECORDS_MAX:
-                return forgotten
+                break
+        return forgotten

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 import jwt
+import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -29,6 +30,9 @@ FETCH_TIMEOUT_SECONDS = 5.0
 KEY_SET_BYTES_MAX = 262_144
 RSA_BITS_MIN = 2_048
 SUBJECT_CHARACTERS_MAX = 255
+TENANT_CHARACTERS_MAX = 63
+CLIENT_CHARACTERS_MAX = 100
+CLIENT_CLAIMS = ("client_id", "azp")  # RFC 9068, and OpenID Connect
 REQUIRED_CLAIMS = ["exp", "iss", "aud", "sub"]
 
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
@@ -88,14 +92,16 @@ class JsonWebTokens:
             )
         except (jwt.PyJWTError, ValueError):
             return None
-        tenant, subject = payload.get(self._tenant_claim), payload["sub"]
-        if not isinstance(tenant, str) or not subject or len(subject) > SUBJECT_CHARACTERS_MAX:
+        tenant = _text(payload.get(self._tenant_claim), TENANT_CHARACTERS_MAX)
+        subject = _text(payload["sub"], SUBJECT_CHARACTERS_MAX)
+        if tenant is None or subject is None:
             return None
         return Claims(
             tenant=tenant,
             scopes=_scopes(payload.get(self._scope_claim)),
             subject=subject,
             expires_in_seconds=int(payload["exp"]) + self._leeway_seconds - time.time(),
+            client=_client(payload.get(claim) for claim in CLIENT_CLAIMS),
         )
 
 
@@ -132,6 +138,7 @@ class RemoteKeys:
         self._fetched_at = -KEYS_GRACE_SECONDS + clock()
         self._tried_at = -FETCH_PAUSE_SECONDS + clock()
         self._turn = asyncio.Lock()
+        self._is_lost = False
 
     async def find(self, key_id: str | None) -> IssuerKey | None:
         """Raises Unavailable where the issuer has not answered for too long."""
@@ -159,13 +166,23 @@ class RemoteKeys:
         try:
             async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
                 text = await self._fetch(self._url)
-        except (Unavailable, OSError):
+        except (Unavailable, OSError) as error:
+            self._tell(type(error).__name__)
             return
         finally:
             self._tried_at = self._clock()  # only now: who asks meanwhile waits for the answer
         keys = _parse_key_set(text)
+        self._tell(None if keys else "the answer has no key that can be used")
         if keys:
             self._keys, self._fetched_at = keys, asked_at
+
+    def _tell(self, reason: str | None) -> None:
+        """Log that keys are not had, and that they are again; never the address or the answer."""
+        is_lost, self._is_lost = self._is_lost, reason is not None
+        if reason is not None and not is_lost:
+            structlog.get_logger().warning("issuer_keys_not_fetched", reason=reason)
+        elif reason is None and is_lost:
+            structlog.get_logger().info("issuer_keys_fetched")
 
 
 def _parse_key_set(text: bytes) -> list[IssuerKey]:
@@ -188,6 +205,19 @@ def _issuer_key(key_id: str | None, key: object) -> IssuerKey | None:
             return IssuerKey(key_id, "EdDSA", key)
         case _:
             return None
+
+
+def _text(claim: object, characters_max: int) -> str | None:
+    """A claim that can be stored and compared: some printable text, without NUL or surrogates."""
+    if not isinstance(claim, str) or not 0 < len(claim) <= characters_max:
+        return None
+    return claim if claim.isprintable() else None
+
+
+def _client(claims: Iterable[object]) -> str | None:
+    """The name of the program that calls; never what looks like a person's address."""
+    names = (_text(claim, CLIENT_CHARACTERS_MAX) for claim in claims)
+    return next((name for name in names if name is not None and "@" not in name), None)
 
 
 def _scopes(claim: object) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """The master secret: 32 bytes outside the database, from which every other key is derived.
 
-Invariant: a key that anything depends on is never replaced. It is made once, by `migrate` or `up`,
+Invariant: a key that a database knows is never replaced. It is made once, by `migrate` or `up`,
 while nothing was sealed and no token stored; the database remembers its fingerprint, so that a
 wrong key is refused instead of making tokens invalid and data unreadable one by one.
 """
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from typing_extensions import override
 
 from service.errors import ConfigurationError
-from service.postgres import Postgres, load_statements
+from service.postgres import Postgres, Transaction, load_statements
 
 KEY_BYTES = 32
 FILE_BYTES_MAX = 1_024
@@ -91,16 +91,19 @@ class KeySource:
 async def provide_master_key(postgres: Postgres, source: KeySource) -> MasterKey:
     """The key, made where none is needed yet: for `migrate` and `up`, on a migrated database.
 
-    Raises ConfigurationError where a new key would make existing data unreadable.
+    Raises ConfigurationError where the database knows another key, or needs one that is lost.
     """
     key = source.read()
-    known = await _known_fingerprint(postgres)
-    if key is not None and known == key.fingerprint:
-        return key
-    if await postgres.fetch_one(bool, SQL["key_is_needed"]):
-        raise ConfigurationError(_absent(source) if key is None else _foreign(source))
-    key = key or source.create()
-    await postgres.execute(SQL["remember_key"], key.fingerprint)
+    async with postgres.transaction() as transaction:
+        # Invariant: one at a time, from the look at what is known to what is remembered.
+        await transaction.execute(SQL["lock_key"])
+        known = await transaction.fetch(bytes, SQL["key_fingerprint"])
+        if key is not None and known == [key.fingerprint]:
+            return key
+        if known or await _is_needed(transaction):
+            raise ConfigurationError(_absent(source) if key is None else _foreign(source))
+        key = key or source.create()
+        await transaction.execute(SQL["remember_key"], key.fingerprint)
     return key
 
 
@@ -126,6 +129,10 @@ async def check_master_key(postgres: Postgres, key: MasterKey, source: KeySource
     if known != key.fingerprint:
         raise ConfigurationError(_foreign(source))
     return True
+
+
+async def _is_needed(transaction: Transaction) -> bool:
+    return await transaction.fetch(bool, SQL["key_is_needed"]) == [True]
 
 
 async def _known_fingerprint(postgres: Postgres) -> bytes | None:
@@ -162,7 +169,8 @@ def _write_new(path: Path, text: str) -> None:
 def _absent(source: KeySource) -> str:
     return (
         f"There is no master key in {source}, and this database was used with one: a new key"
-        " would make what is stored unreadable, so put the old one back."
+        " would make what is stored unreadable, so put the old one back"
+        " or set CUSTOMERS_MASTER_KEY_FILE to it."
     )
 
 

@@ -16,7 +16,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from typing_extensions import override
 
-from service.errors import ConnectionLost, Corrupt, Unavailable
+from service.errors import ConnectionLost, Corrupt, CustomersError, Unavailable
 
 Row = TypeVar("Row")
 # The driver's columns are untyped; the row's own constructor is where they get their types.
@@ -24,38 +24,34 @@ RowMaker: TypeAlias = Callable[..., Row]  # type: ignore[explicit-any]
 
 COMMAND_TIMEOUT_SECONDS = 10.0  # any one statement of a serving process
 CONNECT_TIMEOUT_SECONDS = 5.0
+RELEASE_TIMEOUT_SECONDS = 2.0  # for the server to let go of a cancelled statement
 ACQUIRE_TIMEOUT_SECONDS = 3.0  # waiting for a free connection of the pool
 POOL_SIZE_MAX = 10
 CURSOR_PREFETCH_ROWS = 500
 IDLE_CONNECTION_SECONDS = 300.0
 
-_LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
+# What the server says is an SQLSTATE, whose first two characters are its class. Source:
+# PostgreSQL's documentation, appendix A.
+_REFUSED_CLASSES = {
+    "25": "the transaction cannot go on: the server is read-only, or ended it for its age",
+    "28": "who we are is not accepted",
+    "3D": "there is no such database",
+    "40": "rolled back for the sake of another transaction",
+    "53": "out of disk, memory or connections",
+    "55": "something is locked or in use",
+    "57": "cancelled, or the server is starting or stopping",
+    "58": "an error of input or output",
+    "XX": "a fault inside the server",
+}
+_LOST_CLASS = "08"
+_LOST_STATES = {"57P01", "57P02"}  # the server stopped under a statement, be it done or not
+_NOT_MIGRATED_STATES = {"42P01", "42703", "42883", "3F000"}  # no table, column, function, schema
+_STATEMENT_CACHE_STATES = {"26000", "42P05"}  # a prepared statement is gone, or there already
+_LINK_BROKE = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # what a link cut at a bad moment looks like
     ConnectionError,
     TimeoutError,
-)
-_REFUSED = (
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.DiskFullError,
-    asyncpg.OutOfMemoryError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
-)
-_NOT_MIGRATED = (
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.UndefinedColumnError,
-    asyncpg.InvalidSchemaNameError,
 )
 
 
@@ -75,16 +71,34 @@ def _our_errors() -> Iterator[None]:
     """
     try:
         yield
-    except asyncpg.IntegrityConstraintViolationError as error:
-        raise ConstraintViolated(str(error.constraint_name)) from None
-    except _REFUSED as error:
-        raise Unavailable("database_unavailable", "The database refuses work.") from error
-    except _NOT_MIGRATED as error:
-        raise Unavailable("database_not_ready", "The database is not migrated.") from error
-    except _LOST as error:
-        raise ConnectionLost("database_unavailable", "The database did not answer.") from error
     except asyncpg.PostgresError as error:
-        raise Corrupt(f"the database refused a statement ({error.sqlstate})") from None
+        ours = _as_ours(error)
+        raise ours from (error if isinstance(ours, Unavailable) else None)
+    except _LINK_BROKE as error:
+        raise ConnectionLost("database_unavailable", "The database did not answer.") from error
+
+
+def _as_ours(error: asyncpg.PostgresError) -> CustomersError:
+    """Invariant: Corrupt is for values and definitions that are wrong, and stay so when tried
+    again; what is wrong with the server, or with the moment, is Unavailable."""
+    state = error.sqlstate or ""
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return ConstraintViolated(str(error.constraint_name))
+    if state[:2] == _LOST_CLASS or state in _LOST_STATES:
+        return ConnectionLost("database_unavailable", "The database did not answer.")
+    if state in _NOT_MIGRATED_STATES:
+        return Unavailable("database_not_ready", "The database is not migrated.")
+    if state in _STATEMENT_CACHE_STATES:
+        detail = (
+            f"The database loses prepared statements ({state}), as behind PgBouncer: set"
+            " CUSTOMERS_DATABASE_STATEMENT_CACHE=false."
+        )
+        return Unavailable("database_unavailable", detail)
+    # A plan from before a migration, in a transaction: the next one makes a new plan.
+    is_outdated = isinstance(error, asyncpg.InvalidCachedStatementError)
+    if is_outdated or state[:2] in _REFUSED_CLASSES:
+        return Unavailable("database_unavailable", "The database refuses work.")
+    return Corrupt(f"the database refused a statement ({state})")
 
 
 class _Connection(asyncpg.Connection):
@@ -173,8 +187,13 @@ class Postgres:
         """A connection of the pool. Where none can be had, nothing was sent: Unavailable."""
         try:
             connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS)
-        except (*_REFUSED, *_LOST, OSError) as error:
-            raise Unavailable("database_unavailable", "The database cannot be reached.") from error
+        except TimeoutError as error:
+            if self._is_exhausted():
+                detail = "Every connection to the database is in use."
+                raise Unavailable("overloaded", detail) from error
+            raise _unreachable() from error
+        except (asyncpg.PostgresError, *_LINK_BROKE, OSError) as error:
+            raise _unreachable() from error
         try:
             with _our_errors():
                 yield connection
@@ -183,7 +202,14 @@ class Postgres:
                 connection.terminate()
             raise
         finally:
-            await self._pool.release(connection)
+            # A statement that was cancelled is waited for; where the server does not let go of it,
+            # the pool ends the link, and its complaint must not replace why we are leaving.
+            with suppress(asyncpg.PostgresError, *_LINK_BROKE):
+                await self._pool.release(connection, timeout=RELEASE_TIMEOUT_SECONDS)
+
+    def _is_exhausted(self) -> bool:
+        """Whether all connections stand and are in use; else somebody is waiting for a new one."""
+        return self._pool.get_size() == self._pool.get_max_size() and not self._pool.get_idle_size()
 
     async def fetch(self, row: RowMaker[Row], sql: str, *arguments: object) -> list[Row]:
         """Each record as `row(*columns)`: name every column, in the order of `row`'s fields."""
@@ -224,6 +250,10 @@ class Postgres:
             finally:
                 if not connection.is_closed():
                     await connection.remove_listener(channel, on_notify)
+
+
+def _unreachable() -> Unavailable:
+    return Unavailable("database_unavailable", "The database cannot be reached.")
 
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)

@@ -87,7 +87,7 @@ class Settings(BaseSettings):
         description="PostgreSQL as postgresql://…, TLS by `sslmode`; unset: `up` brings its own",
     )
     database_pool_size_max: int = Field(
-        10, ge=2, le=1_000, description="connections that one process may hold"
+        10, ge=3, le=1_000, description="connections that one process may hold"
     )
     database_statement_cache: bool = Field(
         True, description="false behind PgBouncer before 1.21, which loses prepared statements"

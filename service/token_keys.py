@@ -1,4 +1,4 @@
-"""A token's text: how it is made, recognised as ours, and hashed.
+"""A token's text: how it is made, recognised as ours, and hashed; and the ids of JWTs' subjects.
 
 Invariant: the text carries a tag that only the holder of the master key can compute, so a flood of
 invented tokens is refused by arithmetic and never reaches the database.
@@ -18,17 +18,20 @@ TOKEN_PREFIX = "ctk_"  # noqa: S105 - what every token begins with
 SECRET_BYTES = 32
 TAG_BYTES = 7  # with the secret 39 bytes: 52 base64 digits, without padding
 HASH_BYTES = 32
+SUBJECT_PREFIX = "jwt_"
+SUBJECT_BYTES = 16
 
 _TOKEN = re.compile(TOKEN_PREFIX + r"[A-Za-z0-9_-]{52}")
 
 
 class TokenKeys:
-    """Two keys of their own: for the tag, which callers see, and for the hash, which is stored."""
+    """A key for each use: the tag, which callers see, the hash, which is stored, and subjects."""
 
     def __init__(self, key: MasterKey) -> None:
         # Copied for every use, which is cheaper than taking up the key anew.
         self._tagger = blake2b(digest_size=TAG_BYTES, key=key.subkey("token-tag"))
         self._hasher = blake2b(digest_size=HASH_BYTES, key=key.subkey("token-hash"))
+        self._namer = blake2b(digest_size=SUBJECT_BYTES, key=key.subkey("jwt-subject"))
 
     def new_text(self) -> str:
         secret = secrets.token_bytes(SECRET_BYTES)
@@ -45,6 +48,15 @@ class TokenKeys:
         hasher = self._hasher.copy()
         hasher.update(text.encode("utf-8", "surrogateescape"))
         return hasher.digest()
+
+    def subject_id(self, subject: str) -> str:
+        """What stands for the subject of a JWT, which may be a person, wherever it is stored.
+
+        Always the same for one subject; nobody can tell it, or try names, without the master key.
+        """
+        namer = self._namer.copy()
+        namer.update(subject.encode())
+        return SUBJECT_PREFIX + namer.hexdigest()
 
     def _tag(self, secret: bytes) -> bytes:
         tagger = self._tagger.copy()

@@ -1,8 +1,9 @@
 """Who calls: the tokens of the tenants, and the check of what a caller presents.
 
-Invariants: a token's text is shown once and stored nowhere, only its keyed hash; nothing is let in
-on knowledge older than RECHECK_SECONDS, so a revoked or expired token stops in every process within
-that time. Only while the database cannot be asked may older knowledge serve, up to GRACE_SECONDS.
+Invariants: a token's text is shown once and stored nowhere, only its keyed hash; nor is the subject
+of a JWT, which may be a person; nothing is let in on knowledge older than RECHECK_SECONDS, so a
+revoked or expired token stops in every process within that time. Only while the database cannot be
+asked may older knowledge serve, up to GRACE_SECONDS.
 """
 
 from __future__ import annotations
@@ -125,12 +126,16 @@ class _Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified JWT says. `expires_in_seconds` counts from its verification."""
+    """What a verified JWT says. `expires_in_seconds` counts from its verification.
+
+    `subject` may be a person's address, so it is stored nowhere; `client` is a program's name.
+    """
 
     tenant: str
     scopes: frozenset[str]
     subject: str
     expires_in_seconds: float
+    client: str | None = None
 
 
 class ClaimsVerifier(Protocol):
@@ -230,18 +235,19 @@ class Authenticator:
         currency = await self._ask(str, SQL["find_tenant"], claims.tenant)
         if currency is None:
             return None
-        actor = Actor(type="jwt", id=claims.subject)
+        actor = Actor(type="jwt", id=self._keys.subject_id(claims.subject), name=claims.client)
         scopes = claims.scopes.intersection(SCOPES)
         return Principal(claims.tenant, currency, scopes, actor), claims.expires_in_seconds
 
     async def _ask(self, row: RowMaker[Row], sql: str, argument: object) -> Row | None:
-        """A question to the database; after a failure the next ones fail at once for a moment."""
+        """A question to the database; while it is down the next ones fail at once for a moment."""
         if self._clock() < self._ask_from:
             raise Unavailable("database_unavailable", "The database cannot be reached.")
         try:
             return await self._database.fetch_one(row, sql, argument)
-        except Unavailable:
-            self._ask_from = self._clock() + DATABASE_RETRY_SECONDS
+        except Unavailable as error:
+            if error.code != "overloaded":  # a database that is only busy answers the next one
+                self._ask_from = self._clock() + DATABASE_RETRY_SECONDS
             raise
 
 

@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import UUID
@@ -128,6 +129,14 @@ def test_every_problem_is_documented_with_its_status() -> None:
     assert sorted((int(status), code) for status, code in rows) == sorted(
         (status, code) for code, (status, _) in PROBLEMS.items()
     )
+
+
+def test_every_limit_is_documented_as_it_is() -> None:
+    text = text_of("docs/operations.md").partition("## Limits")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w.]+)\.([A-Z_]+)` \| ([\d,]+) \|", text, re.MULTILINE)
+    assert len(rows) == text.count("| `service.") + text.count("| `projections.") > 10
+    for module, name, value in rows:
+        assert getattr(import_module(module), name) == int(value.replace(",", "")), name
 
 
 def test_every_metric_is_documented_with_its_labels() -> None:

@@ -103,7 +103,12 @@ def _app(ground: Ground, health: Health, appender: Appender, meter: ApiMeter) ->
     per_second = settings.rate_limit_per_second
     dependencies = Dependencies(
         commands=CommandHandler(log, appender),
-        queries=Queries(ground.postgres, log, ground.key.subkey("cursor")),
+        queries=Queries(
+            ground.postgres,
+            log,
+            ground.key.subkey("cursor"),
+            pool_size_max=settings.database_pool_size_max,
+        ),
         authenticator=Authenticator(
             ground.postgres, TokenKeys(ground.key), jwt=json_web_tokens(settings)
         ),

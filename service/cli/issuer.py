@@ -51,5 +51,5 @@ def _get(url: str) -> bytes:
         with urlopen(request, timeout=FETCH_TIMEOUT_SECONDS) as answer:  # noqa: S310
             text: bytes = answer.read(KEY_SET_BYTES_MAX + 1)
     except HTTPException as error:
-        raise Unavailable("overloaded", "The issuer's answer is no HTTP.") from error
+        raise Unavailable("issuer_unavailable", "The issuer's answer is no HTTP.") from error
     return text

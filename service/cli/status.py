@@ -6,30 +6,22 @@ from anywhere and says the same. A part is down where events have waited for it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from projections.checkpoint import CUSTOMERS, Checkpoints
 from service.cli.connections import kafka_config, migrated_database
-from service.cli.output import Failed, Json, moment, print_json, print_table
+from service.cli.output import Failed, Json, moment, print_json, print_table, say
 from service.cli.watch import broker_check
-from service.errors import Unavailable
+from service.errors import CustomersError, Unavailable
 from service.event_log import EventLog, Head
 from service.events import Position
-from service.kafka import KafkaConfig, Topics, read_tails, received
-from service.postgres import Postgres, load_statements
+from service.postgres import Postgres
+from service.relay import published_position, recorded_progress
 from service.settings import Settings
 from service.telemetry import holds
 
 WAITING_SECONDS_MAX = 10.0  # events that wait longer have nobody who works on them
-
-SQL = load_statements("service", "status.sql")
-
-
-class _Relay(NamedTuple):
-    is_held: bool
-    position: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +61,18 @@ async def print_status(settings: Settings, *, as_json: bool) -> None:
 async def _relay(
     settings: Settings, postgres: Postgres, log: EventLog, head: Head, *, is_broker_down: bool
 ) -> Progress:
-    """What Kafka holds, where it is named; else what the relay has recorded."""
+    """What Kafka holds, where it is named and answers; else what the relay has recorded."""
     config = kafka_config(settings, settings.kafka_bootstrap_servers or "")
-    found = await postgres.fetch_one(_Relay, SQL["relay"], config.events_topic.name)
-    position = found.position if found is not None else None
+    is_held, position = await recorded_progress(postgres, config)
+    is_down = not is_held
     if config.bootstrap_servers and not is_broker_down:
-        position = await _published(config)
+        try:
+            position = await published_position(postgres, config)
+        except CustomersError as error:
+            say(f"Relay: {error.detail if isinstance(error, Unavailable) else error}")
+            is_down = True
     part = await _progress("relay", log, head, position)
-    if found is None or not found.is_held:
-        return Progress(part.name, position, part.lag_events, part.lag_seconds, is_down=True)
-    return part
-
-
-async def _published(config: KafkaConfig) -> int | None:
-    """The highest position in the events topic; None where that cannot be read."""
-    try:
-        async with Topics.connect(config) as topics:
-            topic = await topics.describe(config.events_topic.name)
-        if topic is None:
-            return None
-        tails = await read_tails(config, topic.name, topic.partitions)
-    except Unavailable:
-        return None
-    last = [received(tail.last_record) for tail in tails if tail.last_record is not None]
-    return max((record.position for record in last if record is not None), default=0)
+    return replace(part, is_down=part.is_down or is_down)
 
 
 async def _progress(name: str, log: EventLog, head: Head, position: int | None) -> Progress:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+import structlog
+
 from service.errors import ConfigurationError, Corrupt, Unavailable
 from service.event_log import EventLog
 from service.master_key import KeySource, MasterKey, check_master_key
@@ -55,6 +57,7 @@ class Watch:
         self._source = source
         self._metrics = metrics
         self._epoch: str | None = None  # Invariant: known once migrations and key were checked
+        self._missing: str | None = None  # the code of what was told last
 
     def epoch(self) -> str:
         """Names the log that positions belong to. Raises Unavailable while it is not known."""
@@ -68,16 +71,14 @@ class Watch:
             pause_seconds = WATCH_SECONDS
             try:
                 await self._look()
-            except Unavailable:
+            except Unavailable as error:
                 pause_seconds = RETRY_SECONDS if self._epoch is None else WATCH_SECONDS
+                self._tell(error)
+            else:
+                self._tell(None)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_seconds):
                     await stop.wait()
-
-    async def until_known(self) -> None:
-        """As one look of `run`. Raises Unavailable where the database is not ready."""
-        await self._look()
-        self.epoch()
 
     @property
     def checks(self) -> dict[str, Check]:
@@ -85,12 +86,25 @@ class Watch:
 
     async def _look(self) -> None:
         if self._epoch is None and not await self._is_ours():
-            return
+            detail = "The database is not prepared: run `customers migrate`."
+            raise Unavailable("database_not_ready", detail)
         head = await self._log.head()
         if self._epoch not in {None, head.epoch}:
             raise Corrupt("The log was restored or replaced under this process: start it anew.")
         self._epoch = head.epoch
         self._metrics.log_appended_position.set(head.position)
+
+    def _tell(self, error: Unavailable | None) -> None:
+        """Log what is missing when that changes, and that nothing is any more."""
+        code = None if error is None else error.code
+        if code == self._missing:
+            return
+        self._missing = code
+        log = structlog.get_logger()
+        if error is None:
+            log.info("database_back")
+        else:
+            log.warning("database_lost", code=error.code, detail=error.detail)
 
     async def _is_ours(self) -> bool:
         if await missing_migrations(self._postgres):

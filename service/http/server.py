@@ -1,7 +1,8 @@
 """Puts an App behind a port, and takes it away again without cutting anybody off.
 
-Invariant: after a stop is asked for, whatever was accepted is answered: new connections are
-refused, every answer says `Connection: close`, and requests in flight have until the deadline.
+Invariants: after a stop is asked for, whatever was accepted is answered: new connections are
+refused, every answer says `Connection: close`, and requests in flight have until the deadline. At
+most CONNECTIONS_MAX connections are open; beyond, new ones are closed at once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from service.http.app import App
 from service.http.correlation import X_REQUEST_ID, new_request_id
 from service.http.problems import Refused, problem_response
 
+# Of one process: below the 1,024 files that many systems allow it, so that accepting never fails.
+# An idle one leaves after KEEPALIVE_SECONDS and makes room.
+CONNECTIONS_MAX = 960
 BACKLOG_CONNECTIONS = 1_024  # waiting to be accepted
 KEEPALIVE_SECONDS = 75.0  # also the time that the head of a request may take to arrive
 LINGERING_SECONDS = 5.0  # a refused body is read off for so long, so that the refusal is seen
@@ -35,7 +39,27 @@ POLL_SECONDS = 0.01
 class _Protocol(web.RequestHandler):
     """Answers what is not HTTP in the form of every other refusal, and logs none of its bytes."""
 
-    __slots__ = ()
+    __slots__ = ("_server",)
+
+    def __init__(self, server: web.Server) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            lingering_time=LINGERING_SECONDS,
+            max_line_size=HEADER_BYTES_MAX,
+            max_field_size=HEADER_BYTES_MAX,
+            max_headers=HEADERS_MAX,
+            auto_decompress=False,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's way to switch it off
+        )
+        self._server = server
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if len(self._server.connections) > CONNECTIONS_MAX:
+            self.force_close()
 
     @override
     def handle_error(
@@ -60,17 +84,7 @@ class _Protocol(web.RequestHandler):
 class _Server(web.Server):
     @override
     def __call__(self) -> web.RequestHandler:
-        return _Protocol(
-            self,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            lingering_time=LINGERING_SECONDS,
-            max_line_size=HEADER_BYTES_MAX,
-            max_field_size=HEADER_BYTES_MAX,
-            max_headers=HEADERS_MAX,
-            auto_decompress=False,
-            access_log=None,  # type: ignore[arg-type]  # aiohttp's way to switch it off
-        )
+        return _Protocol(self)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from aiokafka.structs import TopicPartition
 from typing_extensions import override
 
 from service.kafka.config import KafkaConfig
-from service.kafka.link import link, our_errors
+from service.kafka.link import closing, link, our_errors
 from service.kafka.records import ConsumedRecord
 from service.kafka.tails import Message, Place, consumed
 
@@ -94,16 +94,12 @@ class Consumer:
             )
         member = cls(consumer, topic)
         listener = _Listener(member, assigned, revoked)
-        try:
+        async with closing(consumer.stop, STOP_TIMEOUT_SECONDS):
             with our_errors():
                 async with asyncio.timeout(START_TIMEOUT_SECONDS):
                     consumer.subscribe([topic], listener=listener)
                     await consumer.start()
             yield member
-        finally:
-            with our_errors():
-                async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
-                    await consumer.stop()
 
     async def fetch(self, *, wait_seconds: float, records_max: int) -> list[ConsumedRecord]:
         """What has come, in order within each partition; empty after `wait_seconds`.

@@ -7,8 +7,8 @@ aiokafka can let one of its own out, and a TaskGroup would take it for a child t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import TypedDict
 
@@ -35,7 +35,7 @@ class Link(TypedDict):
     metadata_max_age_ms: int
     security_protocol: str
     ssl_context: object
-    sasl_mechanism: str
+    sasl_mechanism: str | None
     sasl_plain_username: str | None
     sasl_plain_password: str | None
 
@@ -68,3 +68,20 @@ def our_errors() -> Iterator[None]:
     except (KafkaError, ConsumerStoppedError, IllegalOperation, OSError, TimeoutError) as error:
         reason = type(error).__name__
         raise Unavailable("broker_unavailable", f"Kafka did not answer ({reason}).") from error
+
+
+@asynccontextmanager
+async def closing(
+    close: Callable[[], Awaitable[None]], timeout_seconds: float
+) -> AsyncIterator[None]:
+    """Close when the block ends, within a time limit.
+
+    Invariant: what ends the block is what comes out. Only the close's own Unavailable is dropped:
+    whoever closes is done with the link, and nothing depends on how it ends.
+    """
+    try:
+        yield
+    finally:
+        with suppress(Unavailable), our_errors():
+            async with asyncio.timeout(timeout_seconds):
+                await close()

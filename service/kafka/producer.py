@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 
 from service.errors import Unavailable
 from service.kafka.config import KafkaConfig
-from service.kafka.link import link, our_errors
+from service.kafka.link import closing, link, our_errors
 from service.kafka.partitioner import partition_for
 from service.kafka.records import Record
 
@@ -166,9 +166,9 @@ async def _close(producer: _Producer) -> None:
 async def _abandon(producer: _Producer) -> None:
     """Close it without waiting for what was not sent: for that, the client waits for ever."""
     task = producer._sender.sender_task  # noqa: SLF001 - stop() gives no way to give up
-    if task is not None:
-        task.cancel()
-    await producer.client.close()
+    async with closing(producer.client.close, STOP_TIMEOUT_SECONDS):
+        if task is not None:
+            task.cancel()
     if task is not None and not task.done():
         task.cancel()  # the first one lets it wait for what is on its way
         await asyncio.wait([task], timeout=STOP_TIMEOUT_SECONDS)

@@ -16,10 +16,11 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from service.kafka.config import KafkaConfig
-from service.kafka.link import link, our_errors
+from service.kafka.link import closing, link, our_errors
 from service.kafka.records import ConsumedRecord
 
 TAILS_TIMEOUT_SECONDS = 10.0
+STOP_TIMEOUT_SECONDS = 5.0
 FETCH_WAIT_MILLISECONDS = 20  # a partition that is read to its end must not hold up the next
 STEP_FACTOR = 16  # how much further back to look where only markers were found
 
@@ -111,11 +112,9 @@ async def _consumer(config: KafkaConfig) -> AsyncIterator[_Consumer]:
             fetch_max_wait_ms=FETCH_WAIT_MILLISECONDS,
         ),
     )
-    try:
+    async with closing(consumer.stop, STOP_TIMEOUT_SECONDS):
         await consumer.start()
         yield consumer
-    finally:
-        await consumer.stop()
 
 
 def consumed(message: Message) -> ConsumedRecord:

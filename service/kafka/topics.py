@@ -9,23 +9,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, TypedDict, cast
 from uuid import UUID
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, for_code
 
 from service.errors import ConfigurationError, Unavailable
 from service.kafka.config import KafkaConfig, Topic
-from service.kafka.link import link, our_errors
+from service.kafka.link import closing, link, our_errors
 from service.kafka.metadata import NO_ERROR, UNKNOWN_TOPIC, TopicMetadataRequest
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 CREATION_TIMEOUT_SECONDS = 15.0
+CLOSE_TIMEOUT_SECONDS = 5.0
 POLL_SECONDS = 0.05
 TOPIC_EXISTS = 36
+TOPIC_REFUSED = 29  # by an access rule
 
 
 class TopicDescription(NamedTuple):
@@ -61,14 +63,29 @@ class _Created(Protocol):
     topic_errors: Sequence[tuple[str, int, str | None]]
 
 
+class _Entry(TypedDict):
+    config_names: str
+    config_value: str
+
+
+class _Settings(TypedDict):
+    error_code: int
+    config_entries: Sequence[_Entry]
+
+
+class _Deleted(Protocol):
+    topic_error_codes: Sequence[tuple[str, int]]
+
+
 class _Configs(Protocol):
-    def to_object(self) -> Mapping[str, Sequence[Mapping[str, Sequence[Mapping[str, str]]]]]: ...
+    def to_object(self) -> Mapping[str, Sequence[_Settings]]: ...
 
 
 class _Admin(Protocol):
     async def start(self) -> None: ...
     async def close(self) -> None: ...
     async def create_topics(self, new_topics: Sequence[object]) -> _Created: ...
+    async def delete_topics(self, topics: Sequence[str]) -> _Deleted: ...
     async def describe_configs(self, resources: Sequence[object]) -> Sequence[_Configs]: ...
 
 
@@ -84,13 +101,11 @@ class Topics:
     async def connect(cls, config: KafkaConfig) -> AsyncIterator[Topics]:
         """Raises Unavailable where no broker answers."""
         client = cast("_Client", AIOKafkaClient(**link(config)))
-        try:
+        async with closing(client.close, CLOSE_TIMEOUT_SECONDS):
             with our_errors():
                 async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
                     await client.bootstrap()
             yield cls(client, config)
-        finally:
-            await client.close()
 
     async def describe(self, name: str) -> TopicDescription | None:
         """The topic as it is now; None where there is none."""
@@ -101,6 +116,9 @@ class Topics:
         topic = _TopicMetadata(*metadata.topics[0])
         if topic.error_code == UNKNOWN_TOPIC:
             return None
+        if topic.error_code == TOPIC_REFUSED:
+            detail = f"Kafka's access rules refuse us Describe on topic {name}."
+            raise Unavailable("broker_unavailable", detail)
         if topic.error_code != NO_ERROR:
             detail = f"Kafka answers error {topic.error_code} about topic {name}."
             raise Unavailable("broker_unavailable", detail)
@@ -111,14 +129,30 @@ class Topics:
         missing = [topic for topic in topics if await self.describe(topic.name) is None]
         if not missing:
             return []
-        with our_errors():
-            async with _administration(self._config) as admin:
-                answer = await admin.create_topics([self._new(topic) for topic in missing])
+        async with _administration(self._config) as admin:
+            with our_errors():
+                async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                    answer = await admin.create_topics([self._new(topic) for topic in missing])
         for name, error_code, reason in answer.topic_errors:
             if error_code not in {NO_ERROR, TOPIC_EXISTS}:
                 raise ConfigurationError(f"Kafka refuses to create topic {name}: {reason}")
         await self._wait_for(missing)
         return [topic.name for topic in missing]
+
+    async def delete(self, name: str) -> None:
+        """With all that it holds. Returns when the broker no longer knows it."""
+        async with _administration(self._config) as admin:
+            with our_errors():
+                async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                    answer = await admin.delete_topics([name])
+        for _, error_code in answer.topic_error_codes:
+            if error_code not in {NO_ERROR, UNKNOWN_TOPIC}:
+                detail = f"Kafka answers error {error_code} when topic {name} is to be deleted."
+                raise Unavailable("broker_unavailable", detail)
+        with our_errors():
+            async with asyncio.timeout(CREATION_TIMEOUT_SECONDS):
+                while await self.describe(name) is not None:  # noqa: ASYNC110 - theirs
+                    await asyncio.sleep(POLL_SECONDS)
 
     async def faults(self, topics: Sequence[Topic]) -> list[str]:
         """A sentence for everything about our topics that is not as it would be created."""
@@ -129,7 +163,8 @@ class Topics:
                 faults.append(f"topic {topic.name} is missing: run `customers migrate`")
             elif topic.is_ours:
                 faults += _partition_faults(topic, found)
-                faults += _setting_faults(topic, await self._settings(topic.name))
+                settings = await self._settings(topic.name)
+                faults += _refused(topic) if settings is None else _setting_faults(topic, settings)
         return faults
 
     def _new(self, topic: Topic) -> object:
@@ -148,29 +183,48 @@ class Topics:
                     while await self.describe(topic.name) is None:  # noqa: ASYNC110 - theirs
                         await asyncio.sleep(POLL_SECONDS)
 
-    async def _settings(self, name: str) -> Mapping[str, str]:
-        """Empty where the broker tells no settings, as the embedded one."""
+    async def _settings(self, name: str) -> Mapping[str, str] | None:
+        """Empty where the broker knows no settings, as the embedded one; None where it may not
+        tell us. Raises Unavailable."""
         resource = ConfigResource(
             ConfigResourceType.TOPIC, name, {"cleanup.policy": None, "retention.ms": None}
         )
         async with _administration(self._config) as admin:
-            try:
-                answers = await admin.describe_configs([resource])
-            except KafkaError:
-                return {}
-        entries = answers[0].to_object()["resources"][0]["config_entries"]
-        return {entry["config_names"]: entry["config_value"] for entry in entries}
+            with our_errors():
+                async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                    try:
+                        answers = await admin.describe_configs([resource])
+                    except KafkaConnectionError:
+                        # The embedded broker hangs up on this question and answers the next one;
+                        # a broker that is down does not.
+                        await self.describe(name)
+                        return {}
+        return _told_settings(answers[0].to_object()["resources"][0])
 
 
 @asynccontextmanager
 async def _administration(config: KafkaConfig) -> AsyncIterator[_Admin]:
     admin = cast("_Admin", AIOKafkaAdminClient(**link(config)))
-    try:
+    async with closing(admin.close, CLOSE_TIMEOUT_SECONDS):
         with our_errors():
-            await admin.start()
+            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                await admin.start()
         yield admin
-    finally:
-        await admin.close()
+
+
+def _told_settings(told: _Settings) -> Mapping[str, str] | None:
+    """None where access rules refuse the answer. Raises Unavailable for any other error in it."""
+    if told["error_code"] == TOPIC_REFUSED:
+        return None
+    if told["error_code"] != NO_ERROR:
+        with our_errors():
+            raise for_code(told["error_code"])
+    return {entry["config_names"]: entry["config_value"] for entry in told["config_entries"]}
+
+
+def _refused(topic: Topic) -> list[str]:
+    refused = f"Kafka's access rules refuse us DescribeConfigs on topic {topic.name}"
+    return [f"{refused}, so its settings are not checked: allow it"]
 
 
 def _wanted_settings(topic: Topic) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """Reads: one customer, always current, and the customer list, from the read model.
 
-Invariant: nothing here writes, and nothing is answered that was true only before the request.
+Invariants: nothing here writes, and nothing is answered that was true only before the request.
+Statements that may be slow never hold all of the pool: half of it is the lists', a third the gets',
+and the rest is left to appends, to the checks of tokens and to folding.
 """
 
 from __future__ import annotations
@@ -8,12 +10,20 @@ from __future__ import annotations
 from service.event_log import EventLog
 from service.identifiers import CustomerId
 from service.list_request import ListRequest
-from service.postgres import Postgres
+from service.postgres import POOL_SIZE_MAX, Postgres
 from service.queries.customer_list import MIN_POSITION_WAIT_SECONDS, CustomerList
 from service.queries.customer_query import CustomerQuery, Found
 from service.queries.list_answer import Listed
 
 __all__ = ["Found", "Listed", "Queries"]
+
+
+def lists_at_once_max(pool_size_max: int) -> int:
+    return max(1, pool_size_max // 2)
+
+
+def gets_at_once_max(pool_size_max: int) -> int:
+    return max(1, pool_size_max // 3)
 
 
 class Queries:
@@ -25,11 +35,22 @@ class Queries:
         event_log: EventLog,
         cursor_key: bytes,
         *,
+        pool_size_max: int = POOL_SIZE_MAX,
         min_position_wait_seconds: float = MIN_POSITION_WAIT_SECONDS,
     ) -> None:
-        """`cursor_key`: a secret that all processes of the API share; at least 16 bytes."""
-        self._customers = CustomerQuery(postgres, event_log)
-        self._lists = CustomerList(postgres, cursor_key, min_position_wait_seconds)
+        """`cursor_key`: a secret that all processes of the API share; at least 16 bytes.
+
+        `pool_size_max`: the connections of `postgres`, at least 3.
+        """
+        self._customers = CustomerQuery(
+            postgres, event_log, statements_at_once_max=gets_at_once_max(pool_size_max)
+        )
+        self._lists = CustomerList(
+            postgres,
+            cursor_key,
+            statements_at_once_max=lists_at_once_max(pool_size_max),
+            min_position_wait_seconds=min_position_wait_seconds,
+        )
 
     async def get(self, tenant: str, customer_id: CustomerId, currency: str) -> Found:
         """One living customer. Raises NotFound (`customer_not_found`, `customer_deleted`)."""

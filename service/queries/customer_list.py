@@ -34,10 +34,12 @@ class CustomerList:
         self,
         postgres: Postgres,
         cursor_key: bytes,
+        *,
+        statements_at_once_max: int,
         min_position_wait_seconds: float = MIN_POSITION_WAIT_SECONDS,
     ) -> None:
         self._progress = Progress(postgres)
-        self._pages = ListPages(postgres, self._progress, cursor_key)
+        self._pages = ListPages(postgres, self._progress, cursor_key, statements_at_once_max)
         self._cache: ListCache[_Key] = ListCache()
         self._being_read: WeakValueDictionary[_Key, Loader[None, Listed]] = WeakValueDictionary()
         self._min_position_wait_seconds = min_position_wait_seconds

@@ -18,7 +18,6 @@ from service.postgres import Postgres, load_statements
 from service.queries.loader import Loader
 
 BATCH_CUSTOMERS_MAX = 200
-BATCHES_MAX = 3  # statements in flight: of the pool's connections, what gets may hold
 
 SQL = load_statements("service", "queries.sql")
 
@@ -43,11 +42,13 @@ class _Standing(NamedTuple):
 class CustomerQuery:
     """Gets that wait at the same moment share a statement."""
 
-    def __init__(self, postgres: Postgres, event_log: EventLog) -> None:
+    def __init__(
+        self, postgres: Postgres, event_log: EventLog, *, statements_at_once_max: int
+    ) -> None:
         self._postgres = postgres
         self._event_log = event_log
         self._standings: Loader[CustomerId, _Standing | None] = Loader(
-            self._fetch, batch_keys_max=BATCH_CUSTOMERS_MAX, batches_max=BATCHES_MAX
+            self._fetch, batch_keys_max=BATCH_CUSTOMERS_MAX, batches_max=statements_at_once_max
         )
 
     async def get(self, tenant: str, customer_id: CustomerId, currency: str) -> Found:

@@ -31,9 +31,15 @@ class Page(NamedTuple):
 class ListPages:
     """Makes pages; keeps none."""
 
-    def __init__(self, postgres: Postgres, progress: Progress, cursor_key: bytes) -> None:
+    def __init__(
+        self,
+        postgres: Postgres,
+        progress: Progress,
+        cursor_key: bytes,
+        statements_at_once_max: int,
+    ) -> None:
         self._progress = progress
-        self._reader = ListReader(postgres)
+        self._reader = ListReader(postgres, statements_at_once_max)
         self._gram_choice = GramChoice(postgres)
         self._cursors = Cursors(cursor_key)
 

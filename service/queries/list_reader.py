@@ -1,7 +1,7 @@
 """Reads one page of a list from the database, most often in one statement.
 
 Invariant: the plan decides what a list costs, never what it says; count, rows and mark belong to
-one state of the read model. Lists hold only some of the pool's connections, so that slow ones do
+one state of the read model. Lists hold only a share of the pool's connections, so that slow ones do
 not stop the rest.
 """
 
@@ -34,7 +34,6 @@ from service.queries.list_statement import count_statement, list_statement
 from service.queries.pieces import Statement
 from service.queries.population import NOBODY, Population
 
-STATEMENTS_AT_ONCE_MAX = 6
 TURN_WAIT_SECONDS = 5.0
 CUT_WALKS_MAX = 1_000
 CUT_WALK_SECONDS = 60.0  # for so long a walk that ended too early is not tried again
@@ -47,11 +46,11 @@ _Walk: TypeAlias = tuple[Criteria, tuple[SortKey, ...], bool]
 class ListReader:
     """Holds what choosing plans needs to know; the lists themselves it forgets."""
 
-    def __init__(self, postgres: Postgres) -> None:
+    def __init__(self, postgres: Postgres, statements_at_once_max: int) -> None:
         self._postgres = postgres
         self._population = Population(postgres)
         self._counts = KnownCounts()
-        self._turns = asyncio.Semaphore(STATEMENTS_AT_ONCE_MAX)
+        self._turns = asyncio.Semaphore(statements_at_once_max)
         self._cut_walks: OrderedDict[_Walk, float] = OrderedDict()  # until when, loop's clock
 
     async def read(self, wanted: Wanted, values: Values) -> Answer:

@@ -8,6 +8,7 @@ from service.relay.at_least_once import AtLeastOnce
 from service.relay.delivery import Delivery, Session
 from service.relay.lease import Lease, LeaseLost, Term
 from service.relay.observing import NoMetrics, RelayMetrics, RelayStatus
+from service.relay.published import Recorded, published_position, recorded_progress
 from service.relay.relay import Relay
 from service.relay.standing import Batch, Standing
 
@@ -18,10 +19,13 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "NoMetrics",
+    "Recorded",
     "Relay",
     "RelayMetrics",
     "RelayStatus",
     "Session",
     "Standing",
     "Term",
+    "published_position",
+    "recorded_progress",
 ]

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from service.errors import Unavailable
 from service.event_log import EventLog
-from service.kafka import KafkaConfig, Producer, TopicDescription, Topics, read_tails
+from service.kafka import KafkaConfig, Producer, Topic, TopicDescription, Topics, read_tails
 from service.postgres import Postgres
 from service.relay.lease import LEASE_SECONDS, SQL, LeaseLost, Term
 from service.relay.standing import Batch, Progress, Standing, resume
@@ -30,12 +30,13 @@ class AtLeastOnce:
         self._postgres = postgres
         self._config = config
         self._creates_topics = creates_topics
+        self._topic_id: str | None = None  # of the last session
 
     @asynccontextmanager
     async def session(self, term: Term) -> AsyncIterator[AtLeastOnceSession]:
         async with Topics.connect(self._config) as topics:
             topic = await self._topic(topics)
-            start = await self._resume(topic)
+            start = await find_standing(self._postgres, self._config, topic)
             progress = _ProgressTable(self._postgres, term, topic.id)
             await progress.record(start)
             async with Producer.connect(self._config) as producer:
@@ -47,17 +48,43 @@ class AtLeastOnce:
             await topics.create_missing(self._config.topics)
         found = await topics.describe(wanted.name)
         if found is None:
-            detail = f"Topic {wanted.name} is missing: run `customers migrate`."
-            raise Unavailable("broker_unavailable", detail)
+            raise missing_topic(wanted.name)
+        if self._creates_topics and self._topic_id not in {None, found.id}:
+            found = await self._made_anew(topics, wanted)
+        self._topic_id = found.id
         return found
 
-    async def _resume(self, topic: TopicDescription) -> Standing:
-        found = await read_tails(self._config, topic.name, topic.partitions)
-        head = await EventLog(self._postgres).head()  # after the tails, or it could seem behind
-        recorded = await self._postgres.fetch_one(Progress, SQL["progress"], topic.name)
-        retention_seconds = float(self._config.events_retention_seconds)
-        oldest = await self._postgres.fetch_one(int, SQL["last_older_than"], retention_seconds)
-        return resume(head, topic.id, found, recorded, oldest or 0)
+    async def _made_anew(self, topics: Topics, wanted: Topic) -> TopicDescription:
+        """The embedded broker was started again while our last producer was still sending.
+
+        It takes records for a topic that it does not know yet, and what then lies under the new
+        topic's first offsets can neither be read nor be added to.
+        """
+        await topics.delete(wanted.name)
+        await topics.create_missing([wanted])
+        found = await topics.describe(wanted.name)
+        if found is None:
+            raise missing_topic(wanted.name)
+        return found
+
+
+def missing_topic(name: str) -> Unavailable:
+    detail = f"Topic {name} is missing: run `customers migrate`."
+    return Unavailable("broker_unavailable", detail)
+
+
+async def find_standing(
+    postgres: Postgres, config: KafkaConfig, topic: TopicDescription
+) -> Standing:
+    """Where publishing to the topic stands. Raises as `resume` does, and Unavailable."""
+    # Invariant: what is recorded is in the topic, and what is in the topic is in the log; so each
+    # is read before what must hold it, or a relay that publishes meanwhile would look like a loss.
+    recorded = await postgres.fetch_one(Progress, SQL["progress"], topic.name)
+    found = await read_tails(config, topic.name, topic.partitions)
+    head = await EventLog(postgres).head()
+    retention_seconds = float(config.events_retention_seconds)
+    oldest = await postgres.fetch_one(int, SQL["last_older_than"], retention_seconds)
+    return resume(head, topic.id, found, recorded, oldest or 0)
 
 
 class _ProgressTable:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from time import monotonic
 from uuid import uuid4
 
+from service.errors import CustomersError
 from service.postgres import Postgres, load_statements
 
 LEASE_SECONDS = 2.0  # how long the standbys wait for one that died without a word
@@ -18,7 +19,7 @@ LEASE_SECONDS = 2.0  # how long the standbys wait for one that died without a wo
 SQL = load_statements("service", "relay.sql")
 
 
-class LeaseLost(Exception):
+class LeaseLost(CustomersError):
     """Somebody else publishes now: stop, and stand by."""
 
 

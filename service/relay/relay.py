@@ -23,7 +23,7 @@ from service.relay.observing import NoMetrics, Phase, RelayMetrics, RelayStatus
 from service.relay.standing import Batch, Standing, next_batch, with_watermarks
 
 CHANNEL = "customers_log"
-BATCH_EVENTS_MAX = 1_000
+BATCH_EVENTS_MAX = 1_000  # and PAGE_BYTES_MAX; one batch is sent while the next one is held
 POLL_SECONDS_MIN = 0.005  # while there is something to do
 POLL_SECONDS_MAX = 0.05
 STANDBY_POLL_SECONDS = 0.25
@@ -36,7 +36,7 @@ SHUTDOWN_TIMEOUT_SECONDS = 10.0
 
 class _Prepared(NamedTuple):
     batch: Batch
-    is_full: bool
+    goes_on: bool  # there is more in the log, so the next batch can be read ahead
 
 
 class _Mark(NamedTuple):
@@ -151,8 +151,8 @@ class Relay:
         poll_seconds = POLL_SECONDS_MIN
         prepared = await self._prepare(standing)
         while not self._stop.is_set():
-            batch, is_full = prepared
-            if not is_full:
+            batch, goes_on = prepared
+            if not goes_on:
                 due = laggards.due(standing, monotonic())
                 batch = with_watermarks(batch, standing, due, datetime.now(UTC))
             if batch.after == standing:
@@ -160,7 +160,7 @@ class Relay:
                 poll_seconds = min(2 * poll_seconds, POLL_SECONDS_MAX)
                 prepared = await self._prepare(standing)
                 continue
-            ahead = group.create_task(self._prepare(batch.after)) if is_full else None
+            ahead = group.create_task(self._prepare(batch.after)) if goes_on else None
             await self._lease.assure(term)
             await session.publish(batch)
             standing = batch.after
@@ -171,7 +171,7 @@ class Relay:
     async def _prepare(self, standing: Standing) -> _Prepared:
         self._wake.clear()  # before reading, so that what comes later wakes us
         page = await self._log.page(standing.position, limit=self._batch_events_max)
-        return _Prepared(next_batch(standing, page), len(page) == self._batch_events_max)
+        return _Prepared(next_batch(standing, page), page.goes_on)
 
     async def _keep_lease(self, term: Term) -> None:
         while True:

@@ -9,9 +9,30 @@ SELECT member, version, position, recorded_at FROM log.find_appended($1, $2);
 SELECT epoch, position, recorded_at FROM log.head;
 
 -- name: read_log
--- A page of the whole log, in position order.
-SELECT position, id, tenant, customer_id, version, type, schema_version, data::text, meta::text, recorded_at
-FROM log.event WHERE position > $1 AND position <= $2 ORDER BY position;
+-- A page of the whole log, in position order: its beginning that stays within so many bytes of text,
+-- or its first event; and where the log ended at the same moment. What is stored is weighed first,
+-- which reads no value, so that of a page of large events only what may fit is made text. The text is
+-- weighed once more, because a value may be stored compressed.
+SELECT (SELECT position FROM log.head) AS log_end,
+       position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at
+FROM (
+    SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at,
+           octet_length(data) + octet_length(meta) AS own_bytes,
+           sum(octet_length(data) + octet_length(meta)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
+    FROM (
+        SELECT position, id, tenant, customer_id, version, type, schema_version,
+               data::text AS data, meta::text AS meta, recorded_at
+        FROM (
+            SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at,
+                   pg_column_size(data) AS own_bytes,
+                   sum(pg_column_size(data)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
+            FROM log.event WHERE position > $1 AND position <= $2
+        ) AS stored
+        WHERE bytes <= greatest($3, own_bytes)
+        ORDER BY position OFFSET 0  -- a fence: each value is made text once
+    ) AS told
+) AS page
+WHERE bytes <= greatest($3, own_bytes) ORDER BY position;
 
 -- name: read_stream
 -- A page of one customer's history; first_position spares the partitions before it.

@@ -19,6 +19,12 @@ UPDATE relay.lease SET expires_at = '-infinity' WHERE topic = $1 AND generation 
 -- name: progress
 SELECT topic_id, epoch, position, tails FROM relay.progress WHERE topic = $1;
 
+-- name: recorded
+-- Whether some process holds the right to publish to the topic, and how far it has recorded to be.
+SELECT lease.expires_at > clock_timestamp(), progress.position
+FROM relay.lease LEFT JOIN relay.progress ON progress.topic = lease.topic
+WHERE lease.topic = $1;
+
 -- name: record_progress
 -- Renews the lease and records, or does neither: no row where somebody else has taken the lease.
 WITH held AS (

@@ -67,17 +67,23 @@ def log_loop_error(_: asyncio.AbstractEventLoop, context: Mapping[str, object]) 
 
 def describe_error(error: BaseException) -> Iterator[str]:
     """Lines about an error and what led to it: the outermost first, then the places it passed."""
+    return _describe(error, set())
+
+
+def _describe(error: BaseException, told: set[int]) -> Iterator[str]:
+    """`told`: ids of errors that were shown: a group may be the cause of one of its members."""
     shown: BaseException | None = error
     for _ in range(ERRORS_SHOWN_MAX):
-        if shown is None:
+        if shown is None or id(shown) in told:
             return
+        told.add(id(shown))
         yield _name_error(shown)
         frames = list(traceback.walk_tb(shown.__traceback__))
         for frame, line in reversed(frames[-FRAMES_SHOWN_MAX:]):
             yield f"  at {frame.f_code.co_filename}:{line} {frame.f_code.co_name}"
         if isinstance(shown, BaseExceptionGroup):
             for inner in islice(shown.exceptions, ERRORS_SHOWN_MAX):
-                yield from (f"  {line}" for line in describe_error(inner))
+                yield from (f"  {line}" for line in _describe(inner, told))
         shown = shown.__cause__ or (None if shown.__suppress_context__ else shown.__context__)
 
 

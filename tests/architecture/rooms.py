@@ -44,7 +44,8 @@ MAY_IMPORT: Rooms = {
     "service.event_log": _rooms("errors events identifiers postgres vault"),
     "service.appender": _rooms("errors event_log events identifiers postgres vault"),
     "service.idempotency_expiry": _rooms("errors event_log postgres"),
-    "service.command_handler": _rooms("customer errors event_log events identifiers"),
+    "service.turns": _rooms("errors"),
+    "service.command_handler": _rooms("customer errors event_log events identifiers turns"),
     "service.kafka": _rooms("errors event_log events identifiers"),
     "service.relay": _rooms(
         "documents errors event_log events identifiers kafka postgres telemetry"

@@ -41,6 +41,12 @@ class Started:
     def create(self, email: str) -> tuple[int, bytes]:
         return call("POST", f"{self.url}/user", self.token, {"email": email})
 
+    def found(self, word: str) -> list[str]:
+        """The latest hundred whose name or e-mail has the word."""
+        status, body = call("GET", f"{self.url}/user?q={word}&display=100", self.token)
+        assert status == 200, body
+        return [model["email"] for model in json.loads(body)["models"]]
+
     def emails(self) -> list[str]:
         status, body = call("GET", f"{self.url}/user?sort=email:asc", self.token)
         assert status == 200, body
@@ -128,6 +134,18 @@ def test_a_killed_server_of_its_own_comes_back(up: Running, folder: Path) -> Non
     up.wait_for("embedded_server_ended")
     eventually(lambda: system.create("third@example.com")[0] in {201, 409})
     eventually(lambda: "third@example.com" in system.emails())
+    assert up.stop()[0] == 0
+
+
+def test_a_killed_broker_of_its_own_comes_back_under_writes(up: Running) -> None:
+    system = started(up)
+    broker = int(output(f"pgrep -P {up.process.pid} tansu"))
+    os.kill(broker, signal.SIGKILL)
+    written = [f"written{number}@example.com" for number in range(200)]
+    for email in written:  # while it is down, and while it starts
+        assert system.create(email)[0] == 201
+    eventually(lambda: written[-1] in system.found("written"))
+    assert call("GET", f"{system.url}/readyz")[0] == 200
     assert up.stop()[0] == 0
 
 

@@ -1,17 +1,25 @@
-"""What a command answers when another process writes to the same customer at the same moment."""
+"""What commands answer while others write to the same customer, and what is remembered of it."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+
+import pytest
 from typing_extensions import override
 
+from service import command_handler, turns
 from service.appender import Appender
 from service.command_handler import CommandHandler
-from service.customer import UpdateCustomer
+from service.customer import AddTags, UpdateCustomer
+from service.errors import Unavailable
 from service.event_log import Append, EventLog, Replayed, StreamHead
-from service.events import CustomerTagged
+from service.events import NO_VERSION, CustomerTagged, RecordedEvent, Version
 from service.identifiers import CustomerId
 from service.postgres import Postgres
-from tests.support.logs import a_change, a_create_request, a_request, appending
+from tests.support.logs import a_change, a_create_request, a_request, appending, handling
+from tests.support.topics import eventually
 
 
 class Overtaken(EventLog):
@@ -46,3 +54,96 @@ async def test_the_position_of_a_change_of_nothing_is_that_of_the_version_shown(
         written = await handler.handle(a_request(made.customer.id, UpdateCustomer()))
 
     assert (written.customer.version, written.position) == (2, made.position + 1)
+
+
+async def test_in_an_outage_nobody_waits_for_the_failures_of_all_before(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(turns, "WAITERS_MAX", 10)
+    async with handling(database) as handler, Postgres.connect(database) as postgres:
+        made = await handler.handle(a_create_request("jane@example.com"))
+        requests = [a_request(made.customer.id, AddTags((f"t{n}",))) for n in range(31)]
+        async with postgres.transaction() as transaction:
+            await transaction.execute("LOCK TABLE log.stream IN ACCESS EXCLUSIVE MODE")
+            first = asyncio.create_task(handler.handle(requests[0]))
+            await eventually(lambda: waits_for_the_table(postgres))
+            started = monotonic()
+            others = await asyncio.gather(
+                *(handler.handle(each) for each in requests[1:]), return_exceptions=True
+            )
+            waited_seconds = monotonic() - started
+
+        assert {type(each) for each in others} == {Unavailable}
+        assert [each.code for each in others if isinstance(each, Unavailable)] == (
+            ["overloaded"] * 30
+        )
+        assert waited_seconds < 2
+        assert (await first).customer.tags == ("t0",)
+        assert (await handler.handle(requests[1])).customer.tags == ("t0", "t1")
+
+
+async def waits_for_the_table(postgres: Postgres) -> bool:
+    waiting = await postgres.fetch_one(
+        int,
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'log.stream'::regclass",
+    )
+    return waiting == 1
+
+
+class Counting(EventLog):
+    """Counts whose streams are read."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        super().__init__(postgres)
+        self.read: list[CustomerId] = []
+
+    @override
+    def stream(
+        self, tenant: str, customer_id: CustomerId, *, after: Version = NO_VERSION
+    ) -> AsyncIterator[RecordedEvent]:
+        self.read.append(customer_id)
+        return super().stream(tenant, customer_id, after=after)
+
+
+async def test_states_in_memory_are_bounded_by_what_they_weigh(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_handler, "CACHED_BYTES_MAX", 50_000)
+    async with Postgres.connect(database) as postgres, appending(postgres) as appender:
+        log = Counting(postgres)
+        handler = CommandHandler(log, appender)
+        large, small, other = [
+            (await handler.handle(a_create_request(f"{n}@example.com"))).customer.id
+            for n in range(3)
+        ]
+        for each in (large, small):
+            await handler.handle(a_request(each, AddTags(("vip",))))
+        assert log.read == []
+
+        await handler.handle(a_request(large, AddTags(("x" * 30_000,))))
+        await handler.handle(a_request(small, AddTags(("new",))))
+        await handler.handle(a_request(large, AddTags(("new",))))
+        assert log.read == []
+
+        await handler.handle(a_request(other, AddTags(("x" * 30_000,))))  # the large one has to go
+        await handler.handle(a_request(other, AddTags(("new",))))
+        assert log.read == []
+        await handler.handle(a_request(large, AddTags(("more",))))
+        assert log.read == [large]
+
+
+async def test_a_state_that_weighs_too_much_alone_is_not_remembered(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_handler, "CACHED_BYTES_MAX", 10_000)
+    async with Postgres.connect(database) as postgres, appending(postgres) as appender:
+        log = Counting(postgres)
+        handler = CommandHandler(log, appender)
+        customer = (await handler.handle(a_create_request("jane@example.com"))).customer.id
+        await handler.handle(a_request(customer, AddTags(("x" * 30_000,))))
+
+        written = await handler.handle(a_request(customer, AddTags(("new",))))
+
+    assert log.read == [customer]
+    assert len(written.customer.tags) == 2

@@ -41,7 +41,8 @@ async def test_only_what_is_past_its_time_is_forgotten(
             await appender.append(a_creation(f"{number}@example.com", key=a_key(number)))
         await make_old(postgres, 5)
 
-        assert await IdempotencyExpiry(postgres, kept_seconds=KEPT_SECONDS).sweep() == 5
+        expiry = IdempotencyExpiry(postgres, kept_seconds=KEPT_SECONDS)
+        assert await expiry.sweep(asyncio.Event()) == 5
 
         assert await keys(postgres) == {"key-5", "key-6"}
         repeated = await appender.append(a_creation("6@example.com", key=a_key(6)))
@@ -64,3 +65,33 @@ async def test_it_sweeps_by_itself_and_ends_when_stopped(database: str) -> None:
             group.create_task(expiry.run(stop))
             await eventually(is_forgotten)
             stop.set()
+
+
+async def test_a_stop_ends_a_sweep_after_the_bite_in_hand(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency_expiry, "BITE_RECORDS_MAX", 2)
+    async with Postgres.connect(database) as postgres, appending(postgres) as appender:
+        for number in range(7):
+            await appender.append(a_creation(f"{number}@example.com", key=a_key(number)))
+        await make_old(postgres, 7)
+        stop = asyncio.Event()
+        expiry = IdempotencyExpiry(postgres, kept_seconds=KEPT_SECONDS)
+        async with postgres.transaction() as transaction:
+            await transaction.execute("LOCK TABLE log.idempotency IN EXCLUSIVE MODE")
+            sweeping = asyncio.create_task(expiry.sweep(stop))
+            await eventually(lambda: waits_for_the_table(postgres))
+            stop.set()
+
+        assert await sweeping == 2
+        assert len(await keys(postgres)) == 5
+        assert await expiry.sweep(stop) == 0
+
+
+async def waits_for_the_table(postgres: Postgres) -> bool:
+    waiting = await postgres.fetch_one(
+        int,
+        "SELECT count(*) FROM pg_locks"
+        " WHERE NOT granted AND relation = 'log.idempotency'::regclass",
+    )
+    return waiting == 1

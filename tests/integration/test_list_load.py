@@ -6,18 +6,21 @@ import asyncio
 
 import orjson
 import pytest
+from pydantic import ValidationError
 
 from service.errors import Unavailable
 from service.event_log import EventLog
 from service.list_request import ListRequest
-from service.postgres import Postgres
-from service.queries import Queries
-from service.queries.list_reader import STATEMENTS_AT_ONCE_MAX
+from service.postgres import POOL_SIZE_MAX, Postgres
+from service.queries import Queries, gets_at_once_max, lists_at_once_max
+from service.settings import Settings
 from tests.support.logs import a_creation
 from tests.support.projections import Projected, projected
 from tests.support.topics import eventually
 
+LOCK_BOTH = "LOCK TABLE customers_v1.profile, log.stream IN ACCESS EXCLUSIVE MODE"
 LOCK = "LOCK TABLE customers_v1.profile IN ACCESS EXCLUSIVE MODE"  # what every list here reads
+STATEMENTS_AT_ONCE_MAX = lists_at_once_max(POOL_SIZE_MAX)
 STUCK = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock'
@@ -71,6 +74,44 @@ async def test_lists_that_nobody_waits_for_any_more_give_their_turns_back(databa
             await eventually(lambda: _are_stuck(model.postgres, 0))
         answers = await asyncio.gather(*lists(queries, 2 * STATEMENTS_AT_ONCE_MAX))
         assert [orjson.loads(each.body)["count"] for each in answers] == [1] * len(answers)
+
+
+@pytest.mark.parametrize("pool_size_max", [3, 4, 10])
+async def test_lists_and_gets_never_hold_the_whole_pool(database: str, pool_size_max: int) -> None:
+    """Not even when all of them are stuck, and in no pool that the settings allow."""
+    held = lists_at_once_max(pool_size_max) + gets_at_once_max(pool_size_max)
+    async with (
+        projected(database) as model,
+        Postgres.connect(database, pool_size_max=pool_size_max) as small,
+    ):
+        customer_id = await _a_customer(model)
+        queries = Queries(small, EventLog(small), b"k" * 32, pool_size_max=pool_size_max)
+        await asyncio.gather(*lists(queries, 5))
+        async with model.postgres.transaction() as transaction:
+            await transaction.execute(LOCK_BOTH)
+            slow = lists(queries, 2 * pool_size_max)
+            for _ in range(pool_size_max):
+                getting = asyncio.create_task(queries.get("default", customer_id, "USD"))
+                slow.append(getting)
+                await asyncio.wait([getting], timeout=0)
+            await eventually(lambda: _are_stuck(model.postgres, held))
+            assert await small.fetch_one(int, "SELECT 1") == 1
+            assert await stuck(model.postgres) == held
+        await asyncio.gather(*slow)
+
+
+def test_every_pool_that_the_settings_allow_has_room_for_the_rest() -> None:
+    smallest = min(size for size in range(1, 1_001) if _is_allowed(size))
+    for size in range(smallest, 1_001):
+        assert lists_at_once_max(size) + gets_at_once_max(size) < size
+
+
+def _is_allowed(pool_size_max: int) -> bool:
+    try:
+        Settings(database_pool_size_max=pool_size_max)
+    except ValidationError:
+        return False
+    return True
 
 
 async def _are_stuck(postgres: Postgres, number: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from service.errors import ConfigurationError
 from service.master_key import (
     KeySource,
+    MasterKey,
     check_master_key,
     provide_master_key,
     require_master_key,
@@ -17,6 +19,8 @@ from service.master_key import (
 from service.postgres import Postgres
 from service.token_keys import TokenKeys
 from service.tokens import Tokens
+
+FORGET = "DELETE FROM access.master_key"
 
 
 @pytest.fixture
@@ -43,17 +47,38 @@ async def test_the_master_key_is_made_once_and_then_only_read(
     assert [path.name for path in source.path.parent.iterdir()] == ["master.key"]
 
 
-async def test_a_lost_key_is_replaced_only_while_nothing_needs_it(
+@pytest.mark.parametrize("exist", [True, False], ids=["two keys", "no key yet"])
+async def test_of_two_first_starts_with_keys_of_their_own_one_is_refused(
+    exist: bool, postgres: Postgres, tmp_path: Path
+) -> None:
+    sources = [KeySource(tmp_path / "one.key"), KeySource(tmp_path / "two.key")]
+    for source in sources if exist else ():
+        source.create()
+    found = await asyncio.gather(
+        *(provide_master_key(postgres, source) for source in sources), return_exceptions=True
+    )
+    keys = [each for each in found if isinstance(each, MasterKey)]
+    refused = [each for each in found if isinstance(each, ConfigurationError)]
+    assert (len(keys), len(refused)) == (1, 1)
+    assert await check_master_key(postgres, keys[0], sources[0])
+    assert [source.path.exists() for source in sources].count(True) == (2 if exist else 1)
+
+
+async def test_a_lost_key_is_replaced_only_where_it_is_forgotten_and_nothing_needs_it(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     source = KeySource(tmp_path / "master.key")
     first = await provide_master_key(postgres, source)
     source.path.unlink()
+    with pytest.raises(ConfigurationError, match="was used with one"):
+        await provide_master_key(postgres, source)
+    await postgres.execute(FORGET)
     second = await provide_master_key(postgres, source)
     assert second != first
     assert await check_master_key(postgres, second, source)
     await make_token(postgres, source)
     source.path.unlink()
+    await postgres.execute(FORGET)
     with pytest.raises(ConfigurationError, match="would make what is stored unreadable"):
         await provide_master_key(postgres, source)
     assert not source.path.exists()

@@ -8,7 +8,9 @@ from random import Random
 import pytest
 
 from projections.checkpoint import LOG_PARTITION
-from service.events import CustomerTagged
+from projections.log_feed import LogSource
+from service.event_log import EventLog
+from service.events import CustomerTagged, Position
 from tests.support.logs import a_change, a_creation
 from tests.support.projections import (
     Projected,
@@ -106,3 +108,18 @@ async def test_the_place_is_kept_with_the_rows(database: str) -> None:
         place = (await world.checkpoints.places({LOG_PARTITION}))[LOG_PARTITION]
         assert place.position == 8
         assert place.epoch != ""
+
+
+async def test_what_the_log_feeds_is_bounded_in_bytes(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.event_log.PAGE_BYTES_MAX", 3_000)
+    async with projected(database) as world:
+        await append_history(world.appender, a_history(Random(3), steps=100))
+        async with LogSource(world.postgres, world.checkpoints).open() as feed:
+            batch = await feed.next()
+        stored = await EventLog(world.postgres).page(Position(0))
+        assert 0 < len(batch.facts) == len(stored) < 100
+        assert sum(len(fact.data.encode()) for fact in stored) < 3_000
+        await world.catch_up(LogSource(world.postgres, world.checkpoints))
+        await world.assert_exact()

@@ -190,3 +190,24 @@ async def test_a_worker_notices_that_its_topic_was_wiped(
         await eventually(breakable.model.is_up_to_date, 40)
     await breakable.model.assert_exact()
     assert set(breakable.model.observed.failures) == {"broker_unavailable"}
+
+
+async def test_what_kafka_lacks_is_read_from_the_log_in_pages_bounded_in_bytes(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.event_log.PAGE_BYTES_MAX", 2_000)
+    async with relays.running(pipeline.world.relay()):
+        async with running(pipeline.worker()):
+            await pipeline.append(1)
+            await eventually(pipeline.model.is_up_to_date)
+        await pipeline.append(2, prefix="lost_")
+        await eventually(pipeline.every_partition_tells_of_the_head)
+        ends = Counter(record.partition for record in await pipeline.world.records())
+        await pipeline.set_offsets(ends)
+        missing = await pipeline.world.head() - await pipeline.model.checkpoints.position()
+        bridged = pipeline.model.observed.bridged
+        async with running(pipeline.worker()):
+            await pipeline.append(3, prefix="more_", steps=50)
+            await eventually(pipeline.model.is_up_to_date)
+    assert pipeline.model.observed.bridged - bridged >= missing > 50
+    await pipeline.model.assert_exact()

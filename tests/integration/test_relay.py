@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from itertools import groupby
 from time import monotonic
 
 import pytest
 
-from service.event_log import EventLog
+from service.event_log import EventLog, Page
+from service.events import Position
+from service.relay import AtLeastOnce, Lease, Relay
+from service.relay.delivery import Delivery, Session
 from service.relay.laggards import WATERMARK_SECONDS
+from service.relay.lease import Term
+from service.relay.standing import Batch, Standing
 from tests.servers.server import Handle
 from tests.support.logs import appending
 from tests.support.relays import World, a_world, is_true, running
@@ -84,3 +90,62 @@ async def test_everything_works_with_every_notification_lost(
     async with running(world.relay()):
         await world.append(5)
         assert await eventually(world.all_is_recorded) < 10
+
+
+@dataclass
+class Slow:
+    """A session that sends a batch only when the one after it has been read, if there is one."""
+
+    session: Session
+    reads: list[int]
+    end: int
+    sizes: list[int]
+
+    @property
+    def start(self) -> Standing:
+        return self.session.start
+
+    async def publish(self, batch: Batch) -> None:
+        after = batch.after.position
+        await eventually(lambda: is_true(after == self.end or after in self.reads))
+        self.sizes.append(batch.events)
+        await self.session.publish(batch)
+
+    async def check(self) -> None:
+        await self.session.check()
+
+
+@dataclass
+class SlowDelivery:
+    delivery: Delivery
+    reads: list[int]
+    end: int
+    sizes: list[int]
+
+    @asynccontextmanager
+    async def session(self, term: Term) -> AsyncIterator[Session]:
+        async with self.delivery.session(term) as session:
+            yield Slow(session, self.reads, self.end, self.sizes)
+
+
+async def test_a_batch_that_bytes_have_cut_is_followed_by_one_that_was_read_ahead(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.event_log.PAGE_BYTES_MAX", 2_000)
+    page = EventLog.page
+    reads: list[int] = []
+
+    async def noting(log: EventLog, after: Position, *, limit: int = 1_000) -> Page:
+        reads.append(after)
+        return await page(log, after, limit=limit)
+
+    monkeypatch.setattr(EventLog, "page", noting)
+    await world.append(30)
+    delivery = SlowDelivery(AtLeastOnce(world.postgres, world.config), reads, 90, [])
+    async with running(Relay(world.postgres, delivery, Lease(world.postgres, world.topic))):
+        await eventually(world.all_is_recorded)
+
+    events = await world.events()
+    assert sorted(event.position for event in events) == list(range(1, 91))
+    assert chain_breaks(await world.records()) == []
+    assert max(delivery.sizes) < 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -57,12 +58,15 @@ class Link:
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
         self.is_cut = False
+        self.is_busy = False
         self.questions = 0
 
     async def fetch_one(self, row: RowMaker[Row], sql: str, *arguments: object) -> Row | None:
         self.questions += 1
         if self.is_cut:
             raise Unavailable("database_unavailable", "The database cannot be reached.")
+        if self.is_busy:
+            raise Unavailable("overloaded", "Every connection is in use.")
         return await self._postgres.fetch_one(row, sql, *arguments)
 
 
@@ -71,7 +75,9 @@ class Issuer:
 
     async def verify(self, bearer: str) -> Claims | None:
         tenant, scope, name = bearer.split(".")
-        return Claims(tenant, frozenset({scope, "made:up"}), name, 60.0) if name != "bad" else None
+        if name == "bad":
+            return None
+        return Claims(tenant, frozenset({scope, "made:up"}), name, 60.0, client="till")
 
 
 @pytest.fixture
@@ -180,7 +186,9 @@ async def test_an_expired_token_is_refused_at_its_time(
     day = timedelta(days=1)
     token = await tokens.create("acme", ["admin"], currency="EUR", expires_in=day)
     assert await authenticator.authenticate(token.text) is not None
-    await postgres.execute("UPDATE access.token SET expires_at = now()")
+    # Times are stored in whole milliseconds, rounded: `now()` may come to lie ahead.
+    expire = "UPDATE access.token SET expires_at = now() - interval '1 millisecond'"
+    await postgres.execute(expire)
     clock.now += RECHECK_SECONDS
     assert await authenticator.authenticate(token.text) is None
 
@@ -264,6 +272,18 @@ async def test_without_the_database_nobody_waits_for_it_again_and_again(
     assert link.questions == 2
 
 
+async def test_a_busy_database_is_asked_about_the_next_token(
+    tokens: Tokens, authenticator: Authenticator, link: Link
+) -> None:
+    text = await make(tokens)
+    link.is_busy = True
+    with pytest.raises(Unavailable) as raised:
+        await authenticator.authenticate(KEYS.new_text())
+    assert raised.value.code == "overloaded"
+    link.is_busy = False
+    assert await authenticator.authenticate(text) is not None
+
+
 async def test_what_is_remembered_is_bounded(
     authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,9 +300,27 @@ async def test_a_jwt_of_a_known_tenant_is_let_in_with_the_scopes_that_exist(
     await Tenants(postgres).ensure("acme", "EUR")
     for _ in range(3):
         assert await authenticator.authenticate("acme.admin.jo") == Principal(
-            "acme", "EUR", frozenset({"admin"}), Actor(type="jwt", id="jo")
+            "acme",
+            "EUR",
+            frozenset({"admin"}),
+            Actor(type="jwt", id=KEYS.subject_id("jo"), name="till"),
         )
     assert link.questions == 1
+
+
+async def test_who_a_jwt_names_is_not_shown_and_always_the_same(
+    postgres: Postgres, authenticator: Authenticator
+) -> None:
+    await Tenants(postgres).ensure("acme", "EUR")
+    ids: list[str] = []
+    for name in ("jane@example", "jane@example", "jo@example"):
+        found = await authenticator.authenticate(f"acme.admin.{name}")
+        assert found is not None
+        ids.append(found.actor.id)
+    assert ids[0] == ids[1] != ids[2]
+    assert re.fullmatch(r"jwt_[0-9a-f]{32}", ids[0])
+    assert ids[0] != OTHER_KEYS.subject_id("jane@example")
+    assert ids[0].removeprefix("jwt_") not in KEYS.hash("jane@example").hex()
 
 
 async def test_a_jwt_is_refused_for_an_unknown_tenant_or_by_the_verifier(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import confluent_kafka
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
-from service.errors import Unavailable
+from service.errors import Corrupt, Unavailable
 from service.kafka import (
     ConsumedRecord,
     Consumer,
@@ -20,7 +25,7 @@ from service.kafka import (
     partition_for,
     read_tails,
 )
-from tests.servers.server import Handle
+from tests.servers.server import Handle, Wipeable
 from tests.support.topics import eventually, read_topic
 
 
@@ -216,6 +221,91 @@ async def test_a_broker_that_does_not_answer_is_unavailable() -> None:
             async with connecting:
                 pass
         assert caught.value.code == "broker_unavailable"
+
+
+@pytest.mark.real_kafka
+async def test_an_error_in_the_answer_about_settings_is_not_taken_for_no_settings(
+    topics: Topics,
+) -> None:
+    with pytest.raises(Unavailable, match="UnknownTopicOrPartitionError"):
+        await topics._settings("not-there")
+
+
+async def test_settings_that_could_not_be_asked_for_are_not_taken_for_none(
+    config: KafkaConfig, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def describe_configs(*_: object) -> None:
+        raise KafkaTimeoutError
+
+    await topics.create_missing(config.topics)
+    monkeypatch.setattr(AIOKafkaAdminClient, "describe_configs", describe_configs)
+    with pytest.raises(Unavailable, match="KafkaTimeoutError"):
+        await topics.faults(config.topics)
+
+
+async def test_a_broker_that_dies_while_it_is_asked_is_not_one_that_knows_no_settings(
+    breakable_kafka: Wipeable, topic_suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = KafkaConfig(breakable_kafka.server.address, topic_prefix=f"{topic_suffix}.")
+
+    async def describe_configs(*_: object) -> None:
+        await breakable_kafka.kill()
+        raise KafkaConnectionError
+
+    monkeypatch.setattr(AIOKafkaAdminClient, "describe_configs", describe_configs)
+    async with Topics.connect(config) as topics:
+        await topics.create_missing([config.events_topic])
+        try:
+            with pytest.raises(Unavailable):
+                await topics.faults([config.events_topic])
+        finally:
+            await breakable_kafka.restart()
+
+
+async def test_an_administration_that_hangs_is_given_up(
+    config: KafkaConfig, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("service.kafka.topics.REQUEST_TIMEOUT_SECONDS", 0.5)
+    for question in ("start", "create_topics"):
+        with monkeypatch.context() as patch:
+            patch.setattr(AIOKafkaAdminClient, question, hang)
+            with pytest.raises(Unavailable, match="TimeoutError"):
+                await asyncio.wait_for(topics.create_missing([config.state_topic]), 20)
+    await topics.create_missing([config.state_topic])
+    with monkeypatch.context() as patch:
+        patch.setattr(AIOKafkaAdminClient, "describe_configs", hang)
+        with pytest.raises(Unavailable, match="TimeoutError"):
+            await asyncio.wait_for(topics.faults([config.state_topic]), 20)
+
+
+@pytest.mark.parametrize("client", [AIOKafkaConsumer, AIOKafkaClient])
+async def test_a_link_that_does_not_close_hides_no_error(
+    client: type, config: KafkaConfig, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "stop" if client is AIOKafkaConsumer else "close"
+    close = getattr(client, name)
+
+    async def close_and_fail(self: object) -> None:
+        await close(self)
+        raise KafkaError
+
+    async def assigned(partitions: frozenset[int]) -> Mapping[int, int]:
+        return {}
+
+    topic = config.events_topic
+    await topics.create_missing([topic])
+    monkeypatch.setattr(client, name, close_and_fail)
+    link: AbstractAsyncContextManager[object] = Topics.connect(config)
+    if client is AIOKafkaConsumer:
+        link = Consumer.join(config, topic.name, f"group-{topic.name}", assigned=assigned)
+    with pytest.raises(Corrupt, match="a hole"):
+        async with link:
+            raise Corrupt("a hole")
+    assert len(await read_tails(config, topic.name, 6)) == 6
+    assert await topics.faults([topic]) == []
 
 
 async def nothing(consumer: Consumer) -> bool:

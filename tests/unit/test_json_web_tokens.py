@@ -7,6 +7,7 @@ import base64
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import jwt
@@ -18,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
+from structlog.testing import capture_logs
 
+from service.cli.issuer import fetch
 from service.errors import ConfigurationError, Unavailable
 from service.json_web_tokens import (
     FETCH_PAUSE_SECONDS,
@@ -36,6 +39,9 @@ ED25519 = Ed25519PrivateKey.generate()
 STRANGER = Ed25519PrivateKey.generate()
 
 SigningKey = RSAPrivateKey | Ed25519PrivateKey
+
+
+UNPRINTABLE = ("\0", "\n", "\x7f", "\ud800", "\u202e")
 
 
 def claims(**changes: object) -> dict[str, object]:
@@ -131,12 +137,33 @@ async def test_scopes_may_be_a_list_and_claims_have_other_names(issuer: Issuer) 
         {"sub": "x" * 256},
         {"tenant": None},
         {"tenant": ["acme"]},
+        {"tenant": ""},
+        {"tenant": "x" * 64},
+        *({name: f"a{text}b"} for name in ("sub", "tenant") for text in UNPRINTABLE),
     ],
 )
 async def test_claims_that_are_not_for_us_now_are_refused(
     changes: dict[str, object], verifier: JsonWebTokens
 ) -> None:
     assert await verifier.verify(sign(claims(**changes))) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "client"),
+    [
+        ({}, None),
+        ({"azp": "till"}, "till"),
+        ({"client_id": "Till 4", "azp": "other"}, "Till 4"),
+        ({"client_id": "jane@example.com", "azp": "till"}, "till"),
+        *(({"azp": wrong}, None) for wrong in ("", 7, "x" * 101, "jane@example.com", *UNPRINTABLE)),
+    ],
+)
+async def test_a_client_is_named_where_its_name_is_a_programs(
+    changes: dict[str, object], client: str | None, verifier: JsonWebTokens
+) -> None:
+    found = await verifier.verify(sign(claims(**changes)))
+    assert found is not None
+    assert found.client == client
 
 
 async def test_clocks_may_differ_a_little(verifier: JsonWebTokens) -> None:
@@ -223,7 +250,7 @@ async def test_a_new_key_is_found_and_an_old_one_goes(issuer: Issuer) -> None:
     [
         OSError(),
         TimeoutError(),
-        Unavailable("overloaded", "Down."),
+        Unavailable("issuer_unavailable", "Down."),
         b"",
         b"[]",
         b"7",
@@ -251,6 +278,41 @@ async def test_an_issuer_that_never_answered_makes_it_unavailable(issuer: Issuer
     issuer.answer = OSError()
     with pytest.raises(Unavailable):
         await issuer.keys().find("ed")
+
+
+async def test_an_issuer_that_fails_is_logged_when_it_begins_and_when_it_ends(
+    issuer: Issuer,
+) -> None:
+    keys = issuer.keys()
+    good = issuer.answer
+    lost, back = "issuer_keys_not_fetched", "issuer_keys_fetched"
+    answers = ((OSError(), lost), (TimeoutError(), None), (b"{}", None), (good, back))
+    expected: list[str] = []
+    with capture_logs() as lines:
+        for answer, event in (*answers, (b"{}", lost), (good, back)):
+            issuer.answer = answer
+            issuer.now += KEYS_FRESH_SECONDS
+            with suppress(Unavailable):
+                await keys.find("ed")
+            expected += [event] if event else []
+            assert [line["event"] for line in lines] == expected
+    assert lines[0]["reason"] == "OSError"
+    assert URL not in str(lines)
+
+
+async def test_an_answer_that_is_no_http_is_the_issuers_fault() -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"no HTTP\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with pytest.raises(Unavailable) as raised:
+            await fetch(f"http://127.0.0.1:{port}/keys")
+    assert raised.value.code == "issuer_unavailable"
 
 
 async def test_keys_of_other_kinds_are_not_used() -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.errors import ConfigurationError, Corrupt
+from service.errors import ConfigurationError, Corrupt, CustomersError
 from service.event_log import Head, StoredEvent
 from service.kafka import (
     ConsumedRecord,
@@ -16,6 +16,7 @@ from service.kafka import (
     received,
     watermark_record,
 )
+from service.relay import LeaseLost
 from service.relay.laggards import WATERMARK_SECONDS, Laggards
 from service.relay.standing import (
     Progress,
@@ -162,3 +163,7 @@ def test_publishing_is_refused_where_it_would_do_harm(
 ) -> None:
     with pytest.raises(error, match=sentence):
         resume(HEAD, "t", found, recorded, 0)
+
+
+def test_a_lost_lease_is_an_error_of_ours() -> None:
+    assert issubclass(LeaseLost, CustomersError)

@@ -22,6 +22,7 @@ from service.telemetry import (
     configure_logging,
     log_loop_error,
 )
+from service.telemetry.logs import describe_error
 
 PERSONAL = "jane@example.com"
 TOKEN = "ctk_" + "aB3-_" * 10
@@ -94,6 +95,17 @@ async def test_the_loops_own_errors_are_told_without_their_words(lines: io.Strin
     log_loop_error(loop, {"message": "never retrieved", "exception": ValueError(PERSONAL)})
     line = orjson.loads(lines.getvalue())
     assert (line["reason"], line["exception"]) == ("never retrieved", ["ValueError"])
+
+
+def test_an_error_whose_cause_is_the_group_it_came_in_is_told_once() -> None:
+    error = Unavailable("broker_unavailable", "Kafka did not answer.")
+    error.__cause__ = ExceptionGroup("broke off", [error, ValueError(PERSONAL)])
+    lines = list(describe_error(error))
+    assert [line.strip() for line in lines] == [
+        "Unavailable: broker_unavailable: Kafka did not answer.",
+        "ExceptionGroup",
+        "ValueError",
+    ]
 
 
 @pytest.mark.parametrize("secret", [TOKEN, "eyJhbGciOi.eyJzdWIiOi.c2ln"])
