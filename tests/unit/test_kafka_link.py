@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,27 @@ def test_a_certificate_that_cannot_be_used_is_said_at_once() -> None:
 
 def test_no_secret_shows() -> None:
     assert "hunter2" not in repr(KafkaConfig("b:1", sasl_password="hunter2"))
+
+
+async def test_a_cancellation_that_the_client_ate_is_not_lost() -> None:
+    """As aiokafka does while it closes a consumer."""
+    began = asyncio.Event()
+
+    async def close() -> None:
+        with suppress(asyncio.CancelledError):
+            began.set()
+            await asyncio.Event().wait()
+
+    async def work_for_ever() -> None:
+        while True:
+            with our_errors():
+                await close()
+            await asyncio.Event().wait()
+
+    working = asyncio.create_task(work_for_ever())
+    await began.wait()
+    working.cancel()
+    _, pending = await asyncio.wait([working], timeout=5)
+    working.cancel()
+    assert not pending
+    assert working.cancelled()
