@@ -1,4 +1,4 @@
-"""Reads: one customer, always current, and the customer list, from the read model.
+"""Reads: one customer and its orders, always current, and the customer list.
 
 Invariant: nothing here writes, and nothing is answered that was true only before the request.
 """
@@ -10,10 +10,11 @@ from service.identifiers import CustomerId
 from service.list_request import ListRequest
 from service.postgres import Postgres
 from service.queries.customer_list import MIN_POSITION_WAIT_SECONDS, CustomerList
+from service.queries.customer_orders import CustomerOrders, OrdersFound, OrdersRequest
 from service.queries.customer_query import CustomerQuery, Found
 from service.queries.list_answer import Listed
 
-__all__ = ["Found", "Listed", "Queries"]
+__all__ = ["Found", "Listed", "OrdersFound", "OrdersRequest", "Queries"]
 
 
 class Queries:
@@ -30,6 +31,7 @@ class Queries:
         """`cursor_key`: a secret that all processes of the API share; at least 16 bytes."""
         self._customers = CustomerQuery(postgres, event_log)
         self._lists = CustomerList(postgres, cursor_key, min_position_wait_seconds)
+        self._orders = CustomerOrders(postgres, event_log, cursor_key, min_position_wait_seconds)
 
     async def get(self, tenant: str, customer_id: CustomerId, currency: str) -> Found:
         """One living customer. Raises NotFound (`customer_not_found`, `customer_deleted`)."""
@@ -38,3 +40,12 @@ class Queries:
     async def list(self, tenant: str, request: ListRequest) -> Listed:
         """One page. Raises Rejected `invalid_cursor`, Unavailable `projection_lag`."""
         return await self._lists.list(tenant, request)
+
+    async def orders(
+        self, tenant: str, customer_id: CustomerId, request: OrdersRequest
+    ) -> OrdersFound:
+        """One page of a living customer's orders, the latest first.
+
+        Raises NotFound, Rejected `invalid_cursor`, Unavailable `projection_lag`.
+        """
+        return await self._orders.page(tenant, customer_id, request)
