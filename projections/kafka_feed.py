@@ -19,12 +19,11 @@ from projections.observing import NoMetrics, ProjectionMetrics
 from service.errors import Corrupt, Unavailable
 from service.event_log import EventLog
 from service.events import Position
-from service.kafka import ConsumedRecord, Consumer, KafkaConfig, TopicDescription, Topics
+from service.kafka import ConsumedRecord, Consumer, KafkaConfig, TopicCheck, Topics
 
 FETCH_WAIT_SECONDS = 0.1
 MOVE_SECONDS = 0.02  # between moves of the checkpoint that come without events
 COMMIT_SECONDS = 5.0  # between commits of offsets, which only dashboards read
-CHECK_SECONDS = 2.0  # between looks at whether the topic is still the same
 
 
 class Records(Protocol):
@@ -33,29 +32,6 @@ class Records(Protocol):
     async def fetch(self, *, wait_seconds: float, records_max: int) -> list[ConsumedRecord]: ...
     def seek(self, partition: int, offset: int) -> None: ...
     async def commit(self, offsets: Mapping[int, int]) -> None: ...
-
-
-class TopicCheck:
-    """Whether the topic that is read is still there, looked at now and then.
-
-    A topic that was made anew may hold just as many records as we have read of the old one: then
-    no offset is out of range, and nothing would come until the next event.
-    """
-
-    def __init__(self, topics: Topics, topic: TopicDescription) -> None:
-        self._topics = topics
-        self._topic = topic
-        self._checked_at = monotonic()
-
-    async def check(self) -> None:
-        """Raises Unavailable where it is gone or another one."""
-        if monotonic() - self._checked_at < CHECK_SECONDS:
-            return
-        found = await self._topics.describe(self._topic.name)
-        if found is None or found.id != self._topic.id:
-            detail = f"Topic {self._topic.name} was deleted or made again."
-            raise Unavailable("broker_unavailable", detail)
-        self._checked_at = monotonic()
 
 
 class KafkaSource:

@@ -13,7 +13,14 @@ from typing import Annotated, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from service.events import Address, PersonalMetadata, PersonalText, TypedText, Version
+from service.events import (
+    Address,
+    OrderStatus,
+    PersonalMetadata,
+    PersonalText,
+    TypedText,
+    Version,
+)
 from service.identifiers import CustomerId
 
 TIMES_REMEMBERED_MAX = 4_096  # a batch of writes shares one, and many answers show it
@@ -113,3 +120,32 @@ class CustomerItem(_Document):
 def list_item(customer: CustomerDocument) -> CustomerItem:
     """The fields of a customer that a list shows."""
     return CustomerItem.of(**{name: getattr(customer, name) for name in CustomerItem.model_fields})
+
+
+class OrderItem(_Document):
+    """One order of a customer, and what it adds to the customer's count and spend."""
+
+    order_id: str
+    """The shop's own; unique per tenant."""
+    order_version: int
+    """Rises with every change of the order."""
+    status: OrderStatus
+    """Where the order stands; placed, paid and completed ones count."""
+    currency: str
+    """ISO 4217; the amounts are in its minor units."""
+    total: int
+    """What was ordered for."""
+    captured: int | None
+    """What was paid so far; null = the shop does not say."""
+    refunded: int | None
+    """What was paid back so far; null = the shop does not say."""
+    placed_at: Timestamp
+    """When the order was placed."""
+    test: bool
+    """A test order counts nowhere."""
+    countable: bool
+    """Whether it is one of `orderCount`."""
+    contribution: int
+    """What it adds to the spend in its currency."""
+    reason: str
+    """How the contribution comes about, in words."""

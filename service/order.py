@@ -22,3 +22,18 @@ def contribution(order: Order) -> int:
         return 0
     received = order.total if order.captured is None else order.captured
     return max(0, received - (order.refunded or 0))
+
+
+def explain(order: Order) -> str:
+    """How the contribution comes about, in words; amounts in minor units."""
+    if order.test:
+        return "test orders do not count"
+    if not is_countable(order):
+        return f"{order.status} orders do not count"
+    word, received = ("total", order.total)
+    if order.captured is not None:
+        word, received = ("captured", order.captured)
+    if not order.refunded:
+        return f"{word} {received}"
+    floor = ", never below 0" if order.refunded > received else ""
+    return f"{word} {received} less {order.refunded} refunded{floor}"

@@ -30,7 +30,7 @@ from service.http.problem_kinds import PROBLEMS
 from service.http.routes import CUSTOMER_ROUTES, Route
 from service.kafka import event_record
 from service.settings import PREFIX, PREFIX_OF_TESTS, Settings, field_names, setting_name
-from service.telemetry import ApiMeter, Metrics, ProjectionMeter, Readiness, RelayMeter
+from service.telemetry import ApiMeter, IntakeMeter, Metrics, ProjectionMeter, Readiness, RelayMeter
 from tests.architecture.rooms import COMPOSITION_ROOTS, MAY_IMPORT
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +75,7 @@ def metric_names() -> dict[str, set[str]]:
     ApiMeter(metrics)
     RelayMeter(metrics)
     ProjectionMeter(metrics, "customers")
+    IntakeMeter(metrics)
     names: dict[str, set[str]] = {}
     for collector in list(metrics.registry._collector_to_names):
         if isinstance(collector, MetricWrapperBase):
@@ -97,6 +98,8 @@ def logged_events() -> Iterator[str]:
 def leaves(command: TyperCommand | TyperGroup, *words: str) -> Iterator[str]:
     """Every command that can be run and is not hidden."""
     if isinstance(command, TyperGroup):
+        if command.invoke_without_command:
+            yield " ".join(words)
         for name, each in command.commands.items():
             yield from leaves(each, *words, name)
     elif not command.hidden:
@@ -202,7 +205,7 @@ def test_every_command_is_documented(command: str) -> None:
 def test_a_command_that_is_shown_exists(name: str, line: str) -> None:
     words = line.split()
     command = COMMAND
-    while isinstance(command, TyperGroup):
+    while isinstance(command, TyperGroup) and not (command.invoke_without_command and not words):
         assert words[0] in command.commands, f"{name}: customers {line}"
         command = command.commands[words.pop(0)]
     known = {option for each in command.params for option in each.opts} | {"--help"}

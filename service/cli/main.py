@@ -30,6 +30,10 @@ tenants = typer.Typer(help="Make and list tenants.", no_args_is_help=True)
 tokens = typer.Typer(help="Make, list and revoke the tokens of callers.", no_args_is_help=True)
 app.add_typer(tenants, name="tenant")
 app.add_typer(tokens, name="token")
+intakes = typer.Typer(invoke_without_command=True)
+orders = typer.Typer(help="Publish orders as a shop does.", no_args_is_help=True)
+app.add_typer(intakes, name="intake")
+app.add_typer(orders, name="orders")
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
@@ -107,6 +111,62 @@ def projections() -> None:
     from service.cli.projections import run_projections
 
     run_projections(settings)
+
+
+@intakes.callback()
+def intake(context: typer.Context) -> None:
+    """Take orders in from Kafka, and put aside what cannot be taken.
+
+    \b
+    Examples:
+      CUSTOMERS_HTTP_PORT=9083 customers intake
+      customers intake redrive --reason unknown_customer
+    """
+    if context.invoked_subcommand is not None:
+        return
+    settings = _settings()
+    from service.cli.intake import run_intake
+
+    run_intake(settings)
+
+
+@intakes.command("redrive")
+def intake_redrive(
+    reason: Annotated[str | None, typer.Option(help="Only dead letters of this reason.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only those with this key: an order id.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put dead letters back into the orders topic. Safe to repeat.
+
+    \b
+    Reasons: invalid_message, unknown_tenant, unknown_customer, customer_changed, version_reused
+    Examples:
+      customers intake redrive
+      customers intake redrive --reason unknown_customer
+      customers intake redrive --key ord_1001 --json
+    """
+    settings = _settings()
+    from service.cli.intake import redrive_dead_letters
+
+    _run(redrive_dead_letters(settings, reason, key, as_json=as_json))
+
+
+@orders.command("publish")
+def orders_publish(
+    source: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON lines, an order each.")],
+    as_json: AsJson = False,
+) -> None:
+    """Publish orders to Kafka. Exit code 1: lines were refused, which stderr names by number.
+
+    \b
+    Examples:
+      customers orders publish orders.jsonl
+      zcat orders.jsonl.gz | customers orders publish -
+    """
+    settings = _settings()
+    from service.cli.orders import publish_orders
+
+    _run(publish_orders(settings, source, as_json=as_json))
 
 
 @app.command()
@@ -244,7 +304,9 @@ def _settings() -> Settings:
 
 def _run(command: Coroutine[None, None, None]) -> None:
     import asyncio
+    import logging
 
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what fails, one sentence says
     asyncio.run(command)
 
 

@@ -22,7 +22,12 @@ from service.settings import Settings
 
 LOOK_SECONDS = 0.5
 RESTARTS_MAX = 10
-HEAVY_MODULES = ("service.cli.api", "service.cli.relay", "service.cli.projections")
+HEAVY_MODULES = (
+    "service.cli.api",
+    "service.cli.relay",
+    "service.cli.projections",
+    "service.cli.intake",
+)
 
 
 class Child(Protocol):

@@ -73,13 +73,14 @@ async def _run_parts(
     group: asyncio.TaskGroup,
 ) -> None:
     from service.cli.api import serve_api
+    from service.cli.intake import build_intake, intake_checks
     from service.cli.projections import build_runner, runner_checks
     from service.cli.relay import build_relay, relay_checks
 
     checks: dict[str, Check] = dict(base.watch.checks)
     config = _kafka(base.settings, found)
     if config is None:
-        say("There is no Kafka broker for this platform: nothing is published to Kafka.")
+        say("There is no Kafka broker for this platform: nothing is published, no orders come in.")
     else:
         _, faults = await prepare_topics(config)
         for fault in faults:
@@ -87,6 +88,9 @@ async def _run_parts(
         relay = build_relay(base, config, is_embedded=found.has_embedded_broker)
         group.create_task(work(relay, stop))
         checks |= relay_checks(relay, config, may_stand_by=not found.has_embedded_broker)
+        intake = build_intake(base, config, is_embedded=found.has_embedded_broker)
+        group.create_task(work(intake, stop))
+        checks |= intake_checks(intake)
     runner = build_runner(base, config)
     group.create_task(work(runner, stop))
     checks |= runner_checks(runner)

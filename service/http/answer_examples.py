@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import orjson
 from pydantic import BaseModel
 
-from service.documents import CustomerDocument, list_item
+from service.documents import CustomerDocument, OrderItem, list_item
 from service.events import Address
-from service.http.answers import CustomerList
-from service.http.event_examples import CUSTOMER_EXAMPLE
+from service.http.answers import CustomerList, OrderList
+from service.http.event_examples import CREATED_AT, CUSTOMER_EXAMPLE
 from service.http.problem_kinds import (
     PROBLEMS,
     Problem,
@@ -26,12 +26,27 @@ from service.upcasters import Json
 
 REQUEST_ID = "01921f3b5a7e7c1e9d2f4b6a8c0e1f23"
 
+_ORDER = OrderItem(
+    order_id="order_1001",
+    order_version=3,
+    status="paid",
+    currency="USD",
+    total=5_000,
+    captured=4_500,
+    refunded=500,
+    placed_at=CREATED_AT,
+    test=False,
+    countable=True,
+    contribution=4_000,
+    reason="captured 4500 less 500 refunded",
+)
 _BODIES: Mapping[type[BaseModel], BaseModel] = {
     CustomerDocument: CUSTOMER_EXAMPLE,
     Address: CUSTOMER_EXAMPLE.addresses[0],
     CustomerList: CustomerList(
         count=842, page=1, display=20, next_cursor=None, models=(list_item(CUSTOMER_EXAMPLE),)
     ),
+    OrderList: OrderList(count=12, next_cursor="bzRhYjI.k3Jx0Q", models=(_ORDER,)),
 }
 _FAULTS: Mapping[ProblemCode, ProblemFault] = {
     "validation_failed": ProblemFault(

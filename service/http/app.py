@@ -23,6 +23,7 @@ from service.http.call import Handler, Page
 from service.http.correlation import X_REQUEST_ID, request_id_of
 from service.http.customers import Customers, Queries
 from service.http.endpoint import Endpoint
+from service.http.orders import OrderQueries, Orders
 from service.http.problems import Refused, problem_response, refused
 from service.http.rate_limit import RateLimit
 from service.http.router import Place, Router
@@ -39,6 +40,10 @@ Answering: TypeAlias = Callable[[web.BaseRequest, str, list[str]], Awaitable[web
 """Answers a request, given its id and the path's parts that stand in braces."""
 
 
+class AllQueries(Queries, OrderQueries, Protocol):
+    """What is read."""
+
+
 class RequestObserver(Protocol):
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Called once for each answer; `route` is a path template."""
@@ -49,7 +54,7 @@ class Dependencies:
     """What the customer routes work with. `epoch` names the log that positions belong to."""
 
     commands: Commands
-    queries: Queries
+    queries: AllQueries
     authenticator: Authenticator
     epoch: Callable[[], str]
     rate_limit: RateLimit | None = None
@@ -159,7 +164,7 @@ def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler
     """Every row of the table with its handler."""
     writes = Writes(dependencies.commands, dependencies.epoch)
     customers = Customers(writes, dependencies.queries)
-    addresses, tags = Addresses(writes), Tags(writes)
+    addresses, tags, orders = Addresses(writes), Tags(writes), Orders(dependencies.queries)
     handlers: Mapping[str, Handler] = {
         "listCustomers": customers.list,
         "createCustomer": customers.create,
@@ -172,6 +177,7 @@ def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler
         "removeAddress": addresses.remove,
         "addTags": tags.add,
         "removeTag": tags.remove,
+        "listOrders": orders.list,
     }
     return [(route, handlers[route.operation_id]) for route in CUSTOMER_ROUTES]
 

@@ -160,6 +160,7 @@ def _dead_letter_headers() -> JsonObject:
         "dlq_partition": "Where the message came from.",
         "dlq_offset": "Where the message came from.",
         "dlq_time": "When it was set aside.",
+        "dlq_timestamp": "The message's own timestamp, in milliseconds.",
     }
     properties: JsonObject = {
         name: {"type": "string", "description": text} for name, text in said.items()

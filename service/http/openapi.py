@@ -49,6 +49,7 @@ _TAGS = {
     "Customers": "Customers are buyers in a store.",
     "Addresses": "A customer with addresses has exactly one default.",
     "Tags": "Segment customers for targeted pricing and promotions.",
+    "Orders": "What customers have ordered, and what of it counts.",
 }
 _DESCRIPTION = (
     "Manage customer accounts, profiles, addresses and segmentation. Times are RFC 3339 in UTC, "

@@ -215,3 +215,21 @@ class ListQuery(BaseModel):
             cursor=self.cursor,
             min_position=self.min_position,
         )
+
+
+class OrdersQuery(BaseModel):
+    """The parameters of a customer's orders."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    display: Annotated[int, _whole(1, DISPLAY_MAX)] = Field(
+        default=DISPLAY_DEFAULT, description="Orders on a page."
+    )
+    cursor: Cursor | None = Field(
+        default=None, description="`nextCursor` of the answer before, of the same customer."
+    )
+    min_position: Count | None = Field(
+        default=None,
+        alias="minPosition",
+        description="Wait until the read model shows this `Log-Position`.",
+    )

@@ -13,10 +13,10 @@ from pydantic import BaseModel
 
 from service.documents import CustomerDocument
 from service.events import Address
-from service.http.answers import CustomerList
+from service.http.answers import CustomerList, OrderList
 from service.http.models import AddressBody, AddressPatch, CustomerBody, CustomerPatch, TagsBody
 from service.http.problem_kinds import PROBLEMS, ProblemCode
-from service.http.query_params import ListQuery, NoQuery
+from service.http.query_params import ListQuery, NoQuery, OrdersQuery
 
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Scope: TypeAlias = Literal[
@@ -287,5 +287,28 @@ CUSTOMER_ROUTES: tuple[Route, ...] = (
         headers=_WRITE,
         answers=_CHANGED_CUSTOMER,
         problems=_ON_CUSTOMER,
+    ),
+    Route(
+        operation_id="listOrders",
+        method="GET",
+        path="/user/{customerId}/orders",
+        summary="List a customer's orders",
+        description="The latest first, with what each adds to the customer's count and spend, and "
+        "why. Orders come in from Kafka; no route changes them.",
+        scope="customers:read",
+        tags=("Orders",),
+        query=OrdersQuery,
+        headers=(IF_NONE_MATCH,),
+        answers=(
+            Answer(200, "A page of orders.", OrderList, (ETAG, AS_OF_POSITION)),
+            Answer(304, "It is still the version named.", None, (ETAG, AS_OF_POSITION)),
+        ),
+        problems=(
+            "invalid_parameter",
+            "invalid_cursor",
+            "customer_not_found",
+            "customer_deleted",
+            "projection_lag",
+        ),
     ),
 )

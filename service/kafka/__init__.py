@@ -17,7 +17,9 @@ from service.kafka.consumer import Consumer
 from service.kafka.partitioner import partition_for
 from service.kafka.producer import Producer
 from service.kafka.records import ConsumedRecord, Headers, Record
+from service.kafka.shelf import Shelf
 from service.kafka.tails import Tail, read_tails
+from service.kafka.topic_check import TopicCheck
 from service.kafka.topics import TopicDescription, Topics
 
 __all__ = [
@@ -29,8 +31,10 @@ __all__ = [
     "Producer",
     "ReceivedEvent",
     "Record",
+    "Shelf",
     "Tail",
     "Topic",
+    "TopicCheck",
     "TopicDescription",
     "Topics",
     "Watermark",

@@ -1,7 +1,8 @@
-"""Reads records as a member of a group, from offsets that the caller knows better than Kafka.
+"""Reads records as a member of a group, from offsets that the caller knows, or the group.
 
-Invariant: where reading begins is the caller's decision, asked for anew with every assignment.
-Offsets that are committed here are for dashboards, unless the caller reads them back itself.
+Invariant: where reading begins is the caller's decision, asked for anew with every assignment; a
+caller who leaves it to the group goes on where the group has committed. For all others, offsets
+that are committed here are for dashboards.
 """
 
 from __future__ import annotations
@@ -71,11 +72,14 @@ class Consumer:
         topic: str,
         group_id: str,
         *,
-        assigned: Assigned,
+        assigned: Assigned | None,
         revoked: Revoked | None = None,
         isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
     ) -> AsyncIterator[Consumer]:
-        """Raises Unavailable where no broker answers. Partitions come when the group agrees."""
+        """Raises Unavailable where no broker answers. Partitions come when the group agrees.
+
+        `assigned` None: each is read on from where the group has committed, else from the earliest.
+        """
         with our_errors():
             consumer = cast(
                 "_Consumer",
@@ -167,14 +171,17 @@ class Consumer:
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc, no-any-unimported]
     """aiokafka logs what a listener raises and goes on; so the member remembers it."""
 
-    def __init__(self, member: Consumer, assigned: Assigned, revoked: Revoked | None) -> None:
+    def __init__(
+        self, member: Consumer, assigned: Assigned | None, revoked: Revoked | None
+    ) -> None:
         self._member = member
         self._assigned = assigned
         self._revoked = revoked
 
     @override
     async def on_partitions_assigned(self, assigned: Sequence[Place]) -> None:
-        await self._member.begin(self._assigned, _numbers(assigned))
+        if self._assigned is not None:
+            await self._member.begin(self._assigned, _numbers(assigned))
 
     @override
     async def on_partitions_revoked(self, revoked: Sequence[Place]) -> None:

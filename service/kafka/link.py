@@ -1,7 +1,8 @@
 """What every connection to Kafka shares: its options, and its errors as ours.
 
 Invariant: a CancelledError that nobody here asked for is a broken link. When a broker dies,
-aiokafka can let one of its own out, and a TaskGroup would take it for a child that ended well.
+aiokafka can let one of its own out, and a TaskGroup would take it for a child that ended well. One
+that somebody asked for is never lost, though the client eats some of them.
 """
 
 from __future__ import annotations
@@ -68,6 +69,9 @@ def our_errors() -> Iterator[None]:
     except (KafkaError, ConsumerStoppedError, IllegalOperation, OSError, TimeoutError) as error:
         reason = type(error).__name__
         raise Unavailable("broker_unavailable", f"Kafka did not answer ({reason}).") from error
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError  # the client may have eaten it, while it was closing
 
 
 @asynccontextmanager

@@ -166,10 +166,12 @@ async def _close(producer: _Producer) -> None:
 async def _abandon(producer: _Producer) -> None:
     """Close it without waiting for what was not sent: for that, the client waits for ever."""
     task = producer._sender.sender_task  # noqa: SLF001 - stop() gives no way to give up
-    async with closing(producer.client.close, STOP_TIMEOUT_SECONDS):
-        if task is not None:
-            task.cancel()
-    if task is not None and not task.done():
-        task.cancel()  # the first one lets it wait for what is on its way
-        await asyncio.wait([task], timeout=STOP_TIMEOUT_SECONDS)
-    producer._closed = True  # noqa: SLF001 - else it warns that nobody closed it
+    try:
+        async with closing(producer.client.close, STOP_TIMEOUT_SECONDS):
+            if task is not None:
+                task.cancel()
+    finally:  # a cancellation of ours comes out of the block above
+        if task is not None and not task.done():
+            task.cancel()  # the first one lets it wait for what is on its way
+            await asyncio.wait([task], timeout=STOP_TIMEOUT_SECONDS)
+        producer._closed = True  # noqa: SLF001 - else it warns that nobody closed it

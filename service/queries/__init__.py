@@ -1,4 +1,4 @@
-"""Reads: one customer, always current, and the customer list, from the read model.
+"""Reads: one customer and its orders, always current, and the customer list.
 
 Invariants: nothing here writes, and nothing is answered that was true only before the request.
 Statements that may be slow never hold all of the pool: half of it is the lists', a third the gets',
@@ -12,10 +12,11 @@ from service.identifiers import CustomerId
 from service.list_request import ListRequest
 from service.postgres import POOL_SIZE_MAX, Postgres
 from service.queries.customer_list import MIN_POSITION_WAIT_SECONDS, CustomerList
+from service.queries.customer_orders import CustomerOrders, OrdersFound, OrdersRequest
 from service.queries.customer_query import CustomerQuery, Found
 from service.queries.list_answer import Listed
 
-__all__ = ["Found", "Listed", "Queries"]
+__all__ = ["Found", "Listed", "OrdersFound", "OrdersRequest", "Queries"]
 
 
 def lists_at_once_max(pool_size_max: int) -> int:
@@ -51,6 +52,7 @@ class Queries:
             statements_at_once_max=lists_at_once_max(pool_size_max),
             min_position_wait_seconds=min_position_wait_seconds,
         )
+        self._orders = CustomerOrders(postgres, event_log, cursor_key, min_position_wait_seconds)
 
     async def get(self, tenant: str, customer_id: CustomerId, currency: str) -> Found:
         """One living customer. Raises NotFound (`customer_not_found`, `customer_deleted`)."""
@@ -59,3 +61,12 @@ class Queries:
     async def list(self, tenant: str, request: ListRequest) -> Listed:
         """One page. Raises Rejected `invalid_cursor`, Unavailable `projection_lag`."""
         return await self._lists.list(tenant, request)
+
+    async def orders(
+        self, tenant: str, customer_id: CustomerId, request: OrdersRequest
+    ) -> OrdersFound:
+        """One page of a living customer's orders, the latest first.
+
+        Raises NotFound, Rejected `invalid_cursor`, Unavailable `projection_lag`.
+        """
+        return await self._orders.page(tenant, customer_id, request)

@@ -25,3 +25,19 @@ GROUP BY asked.name ORDER BY asked.name;
 SELECT gram, count(*)
 FROM (SELECT grams FROM read_model.search_sample LIMIT $1) AS sample, unnest(sample.grams) AS gram
 GROUP BY gram HAVING count(*) > 1 ORDER BY count(*) DESC, gram LIMIT $2;
+
+-- name: orders
+-- A page of a customer's orders, the latest first, after a place where there is one; with it, on one
+-- row at least, where the customer stands, how far the read model is, and how many orders there are.
+SELECT stream.tenant, stream.version, stream.is_closed,
+       greatest(stream.position, (SELECT min(position) FROM read_model.checkpoint)),
+       shown.version, (SELECT count(*) FROM read_model.contribution WHERE customer_id = $1), page.order_state
+FROM log.stream
+LEFT JOIN read_model.customer AS shown ON shown.id = stream.customer_id
+LEFT JOIN LATERAL (
+    SELECT placed_at, order_id, order_state FROM read_model.contribution
+    WHERE customer_id = $1 AND ($2::timestamptz IS NULL OR (placed_at, order_id) < ($2, $3))
+    ORDER BY placed_at DESC, order_id DESC LIMIT $4
+) AS page ON true
+WHERE stream.customer_id = $1
+ORDER BY page.placed_at DESC, page.order_id DESC;

@@ -5,13 +5,14 @@ Invariant: nothing here shows a person, a secret or a customer's id.
 
 from service.telemetry.health import Check, Health, Readiness, holds
 from service.telemetry.logs import configure_logging, log_loop_error
-from service.telemetry.meters import ApiMeter, ProjectionMeter, RelayMeter
+from service.telemetry.meters import ApiMeter, IntakeMeter, ProjectionMeter, RelayMeter
 from service.telemetry.metrics import Metrics
 
 __all__ = [
     "ApiMeter",
     "Check",
     "Health",
+    "IntakeMeter",
     "Metrics",
     "ProjectionMeter",
     "Readiness",

@@ -5,6 +5,8 @@ Invariant: a meter never blocks and never raises, so counting cannot disturb wha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -172,3 +174,64 @@ class ProjectionMeter:
     def failed(self, code: str) -> None:
         self._failures.labels(self._projection, code).inc()
         self._log.warning("projecting_broke_off", code=code)
+
+
+class IntakeMeter:
+    """What an intake of orders counts: an object as `service.order_intake` asks for."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        registry = metrics.registry
+        self._log = structlog.get_logger()
+        self._batch = Histogram(
+            "customers_intake_batch_messages",
+            "Order messages that the intake took in at once.",
+            buckets=BATCH_BUCKETS,
+            registry=registry,
+        )
+        self._messages = Counter(
+            "customers_intake_messages",
+            "Order messages by what became of them.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._dead_letters = Counter(
+            "customers_intake_dead_letters",
+            "Order messages that were put aside as dead letters.",
+            ["reason"],
+            registry=registry,
+        )
+        self._lag_messages = Gauge(
+            "customers_intake_lag_messages",
+            "Order messages that wait in the partitions that this process reads.",
+            registry=registry,
+        )
+        self._oldest_dead_letter_seconds = Gauge(
+            "customers_intake_oldest_dead_letter_seconds",
+            "Age of the oldest dead letter that was not put back yet; 0 when there is none.",
+            registry=registry,
+        )
+        self._failures = Counter(
+            "customers_intake_failures",
+            "Times that taking in broke off and was tried again.",
+            ["code"],
+            registry=registry,
+        )
+
+    def taken_in(self, outcomes: Mapping[str, int]) -> None:
+        self._batch.observe(sum(outcomes.values()))
+        for outcome, messages in outcomes.items():
+            self._messages.labels(outcome).inc(messages)
+
+    def dead(self, reason: str, messages: int) -> None:
+        self._dead_letters.labels(reason).inc(messages)
+        self._log.warning("dead_letters", reason=reason, messages=messages)
+
+    def lag(self, messages: int) -> None:
+        self._lag_messages.set(messages)
+
+    def oldest_dead_letter(self, age_seconds: float) -> None:
+        self._oldest_dead_letter_seconds.set(age_seconds)
+
+    def failed(self, code: str) -> None:
+        self._failures.labels(code).inc()
+        self._log.warning("intake_broke_off", code=code)

@@ -9,13 +9,19 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from service.cli.api import API_PORT
+from service.cli.intake import INTAKE_PORT
 from service.cli.projections import PROJECTIONS_PORT
 from service.cli.relay import RELAY_PORT
 from service.settings import PREFIX, field_names, read_settings, setting_name
 from tests.deploy.compose_file import ComposeFile, Service, read_compose_file
 from tests.deploy.dockerfile import read_dockerfile
 
-PORTS = {"api": API_PORT, "relay": RELAY_PORT, "projections": PROJECTIONS_PORT}
+PORTS = {
+    "api": API_PORT,
+    "relay": RELAY_PORT,
+    "projections": PROJECTIONS_PORT,
+    "intake": INTAKE_PORT,
+}
 SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN", "KEY")
 COMPOSE = read_compose_file()
 SERVICES = pytest.mark.parametrize("name", COMPOSE.services)

@@ -13,6 +13,7 @@ from tests.end_to_end.command import run
 COMMANDS = (
     "up", "api", "relay", "projections", "migrate", "config", "status",
     "tenant create", "tenant list", "token create", "token list", "token revoke",
+    "intake", "intake redrive", "orders publish",
 )  # fmt: skip
 TOKEN = re.compile(r"ctk_[A-Za-z0-9_-]{52}\n")
 
@@ -31,21 +32,34 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
         assert f" {command.split()[0]} " in result.stdout
 
 
-@pytest.mark.parametrize("words", ["fly", "token", "token create", "up --fast", "api --workers 0"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "fly",
+        "token",
+        "token create",
+        "up --fast",
+        "api --workers 0",
+        "intake fly",
+        "orders publish",
+    ],
+)
 def test_wrong_use_ends_with_2(words: str, tmp_path: Path) -> None:
     assert run(tmp_path, *words.split()).returncode == 2
 
 
-@pytest.mark.parametrize("command", COMMANDS[:7])
+@pytest.mark.parametrize("command", [*COMMANDS[:7], "intake"])
 def test_a_wrong_setting_is_one_sentence(command: str, tmp_path: Path) -> None:
     result = run(tmp_path, command, HTTP_PRT="1")
     sentence = "CUSTOMERS_HTTP_PRT is not a setting: did you mean CUSTOMERS_HTTP_PORT?\n"
     assert (result.returncode, result.stdout, result.stderr) == (2, "", sentence)
 
 
-@pytest.mark.parametrize("command", ["api", "relay", "projections", "migrate", "status"])
+@pytest.mark.parametrize(
+    "command", ["api", "relay", "projections", "intake", "intake redrive", "migrate", "status"]
+)
 def test_a_missing_address_is_one_sentence(command: str, tmp_path: Path) -> None:
-    result = run(tmp_path, command)
+    result = run(tmp_path, *command.split())
     assert (result.returncode, result.stdout) == (2, "")
     assert re.fullmatch(r"CUSTOMERS_[A-Z_]+ is not set: .*\n", result.stderr)
 

@@ -127,6 +127,25 @@ def test_operators_can_look_into_it(up: Running, folder: Path) -> None:
     assert down.returncode == 1
 
 
+def test_orders_come_in(up: Running, folder: Path) -> None:
+    system = started(up)
+    assert system.kafkaBootstrapServers is not None
+    status, body = system.create("buyer@example.com")
+    assert status == 201, body
+    customer = f"{system.url}/user/{json.loads(body)['id']}"
+    order = {
+        "orderId": "ord_1", "orderVersion": 1, "customerId": json.loads(body)["id"],
+        "status": "paid", "currency": "USD", "total": 4_500,
+    }  # fmt: skip
+    (folder / "orders.jsonl").write_text(json.dumps(order))
+    servers = system.kafkaBootstrapServers
+    published = run(folder, "orders", "publish", "orders.jsonl", KAFKA_BOOTSTRAP_SERVERS=servers)
+    assert published.returncode == 0, published.stderr
+    eventually(lambda: b'"totalSpent":4500' in call("GET", customer, system.token)[1])
+    assert b'"reason":"total 4500"' in call("GET", f"{customer}/orders", system.token)[1]
+    assert up.stop()[0] == 0
+
+
 def test_a_killed_server_of_its_own_comes_back(up: Running, folder: Path) -> None:
     system = started(up)
     pid = int((folder / "cluster" / "postmaster.pid").read_text().split(maxsplit=1)[0])

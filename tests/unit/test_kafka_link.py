@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,27 @@ def test_settings_that_access_rules_hide_are_not_taken_for_none() -> None:
 
 def test_a_link_has_no_word_of_its_own_about_sasl() -> None:
     assert link(KafkaConfig("b:1"))["sasl_mechanism"] is None
+
+
+async def test_a_cancellation_that_the_client_ate_is_not_lost() -> None:
+    """As aiokafka does while it closes a consumer."""
+    began = asyncio.Event()
+
+    async def close() -> None:
+        with suppress(asyncio.CancelledError):
+            began.set()
+            await asyncio.Event().wait()
+
+    async def work_for_ever() -> None:
+        while True:
+            with our_errors():
+                await close()
+            await asyncio.Event().wait()
+
+    working = asyncio.create_task(work_for_ever())
+    await began.wait()
+    working.cancel()
+    _, pending = await asyncio.wait([working], timeout=5)
+    working.cancel()
+    assert not pending
+    assert working.cancelled()
