@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from time import monotonic
 
 import pytest
@@ -12,9 +13,9 @@ from typing_extensions import override
 from service import command_handler, turns
 from service.appender import Appender
 from service.command_handler import CommandHandler
-from service.customer import AddTags, UpdateCustomer
-from service.errors import Unavailable
-from service.event_log import Append, EventLog, Replayed, StreamHead
+from service.customer import TAGS_MAX, AddTags, DeleteCustomer, RemoveTags, UpdateCustomer
+from service.errors import Conflict, NotFound, Unavailable
+from service.event_log import Append, EventLog, Key, Replayed, StreamHead
 from service.events import NO_VERSION, CustomerTagged, RecordedEvent, Version
 from service.identifiers import CustomerId
 from service.postgres import Postgres
@@ -147,3 +148,90 @@ async def test_a_state_that_weighs_too_much_alone_is_not_remembered(
 
     assert log.read == [customer]
     assert len(written.customer.tags) == 2
+
+
+class Watched(EventLog):
+    """Counts how often it is looked where a stream stands."""
+
+    looks = 0
+
+    @override
+    async def stream_and_key(
+        self, tenant: str, customer_id: CustomerId, key: str | None
+    ) -> tuple[StreamHead | None, tuple[bytes, Replayed] | None]:
+        self.looks += 1
+        return await super().stream_and_key(tenant, customer_id, key)
+
+
+@dataclass(frozen=True)
+class TwoProcesses:
+    """`here` remembers `customer_id`; `there` is another process."""
+
+    here: CommandHandler
+    log_here: Watched
+    there: CommandHandler
+    customer_id: CustomerId
+
+
+@pytest.fixture
+async def processes(database: str) -> AsyncIterator[TwoProcesses]:
+    async with Postgres.connect(database) as postgres, appending(postgres) as appender:
+        log = Watched(postgres)
+        here = CommandHandler(log, appender)
+        made = await here.handle(a_create_request("jane@example.com"))
+        there = CommandHandler(EventLog(postgres), appender)
+        yield TwoProcesses(here, log, there, made.customer.id)
+
+
+async def test_a_customer_that_is_remembered_is_changed_without_a_look(
+    processes: TwoProcesses,
+) -> None:
+    for number, tag in enumerate("abc", start=2):
+        written = await processes.here.handle(a_request(processes.customer_id, AddTags((tag,))))
+        assert written.customer.version == number
+    assert processes.log_here.looks == 0
+
+
+async def test_what_another_process_wrote_is_not_overwritten(processes: TwoProcesses) -> None:
+    await processes.there.handle(a_request(processes.customer_id, AddTags(("theirs",))))
+    written = await processes.here.handle(a_request(processes.customer_id, AddTags(("ours",))))
+    assert (written.customer.version, written.customer.tags) == (3, ("theirs", "ours"))
+    assert processes.log_here.looks == 1
+
+
+async def test_a_refusal_is_true_of_the_present_and_not_of_what_is_remembered(
+    processes: TwoProcesses,
+) -> None:
+    many = AddTags(tuple(f"tag{number}" for number in range(TAGS_MAX)))
+    await processes.here.handle(a_request(processes.customer_id, many))
+    await processes.there.handle(a_request(processes.customer_id, RemoveTags(("tag0",))))
+    written = await processes.here.handle(a_request(processes.customer_id, AddTags(("new",))))
+    assert len(written.customer.tags) == TAGS_MAX
+
+
+async def test_another_tenants_customer_that_is_remembered_is_not_found(
+    processes: TwoProcesses,
+) -> None:
+    with pytest.raises(NotFound, match="customer_not_found"):
+        await processes.here.handle(
+            a_request(processes.customer_id, AddTags(("theirs",)), tenant="other")
+        )
+
+
+async def test_a_key_that_another_process_has_used_answers_the_same_again(
+    processes: TwoProcesses,
+) -> None:
+    key = Key("k-1", b"print", 200)
+    request = a_request(processes.customer_id, AddTags(("vip",)), key=key)
+    first = await processes.there.handle(request)
+    again = await processes.here.handle(request)
+    assert (again.is_replayed, again.customer.version) == (True, first.customer.version)
+    other = a_request(processes.customer_id, AddTags(("x",)), key=Key("k-1", b"other", 200))
+    with pytest.raises(Conflict, match="idempotency_key_reused"):
+        await processes.here.handle(other)
+
+
+async def test_a_customer_that_another_process_deleted_is_gone(processes: TwoProcesses) -> None:
+    await processes.there.handle(a_request(processes.customer_id, DeleteCustomer()))
+    with pytest.raises(NotFound, match="customer_deleted"):
+        await processes.here.handle(a_request(processes.customer_id, AddTags(("vip",))))
