@@ -27,7 +27,6 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 RELEASE_TIMEOUT_SECONDS = 2.0  # for the server to let go of a cancelled statement
 ACQUIRE_TIMEOUT_SECONDS = 3.0  # waiting for a free connection of the pool
 POOL_SIZE_MAX = 10
-CURSOR_PREFETCH_ROWS = 500
 IDLE_CONNECTION_SECONDS = 300.0
 
 # What the server says is an SQLSTATE, whose first two characters are its class. Source:
@@ -132,13 +131,6 @@ class Transaction:
             await self._connection.copy_records_to_table(
                 table, schema_name=schema, columns=list(columns), records=rows
             )
-
-    async def stream(self, row: RowMaker[Row], sql: str, *arguments: object) -> AsyncIterator[Row]:
-        """Rows through a server-side cursor, so memory does not grow with the result."""
-        with _our_errors():
-            cursor = self._connection.cursor(sql, *arguments, prefetch=CURSOR_PREFETCH_ROWS)
-            async for record in cursor:
-                yield row(*record)
 
 
 class Reader(Protocol):

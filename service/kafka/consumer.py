@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Literal, Protocol, TypeAlias, cast
+from typing import Protocol, TypeAlias, cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.abc import ConsumerRebalanceListener
@@ -74,7 +74,6 @@ class Consumer:
         *,
         assigned: Assigned | None,
         revoked: Revoked | None = None,
-        isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
     ) -> AsyncIterator[Consumer]:
         """Raises Unavailable where no broker answers. Partitions come when the group agrees.
 
@@ -88,7 +87,7 @@ class Consumer:
                     group_id=group_id,
                     enable_auto_commit=False,
                     auto_offset_reset="earliest",
-                    isolation_level=isolation,
+                    isolation_level="read_committed",
                     session_timeout_ms=round(SESSION_TIMEOUT_SECONDS * 1_000),
                     heartbeat_interval_ms=round(HEARTBEAT_SECONDS * 1_000),
                     fetch_max_wait_ms=FETCH_WAIT_MILLISECONDS,

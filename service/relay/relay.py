@@ -78,11 +78,6 @@ class Relay:
     def status(self) -> RelayStatus:
         return self._status
 
-    @property
-    def published_position(self) -> int:
-        """Of this process' last publishing; 0 = it has not published yet."""
-        return self._published
-
     async def run(self) -> None:
         """Publish until stopped.
 

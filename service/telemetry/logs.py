@@ -43,7 +43,6 @@ def configure_logging(
     renderer = _readable_renderer() if is_for_people else _json_line
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             _show_exception,
