@@ -29,19 +29,21 @@ class LogSource:
     def __init__(
         self,
         postgres: Postgres,
+        log: EventLog,
         checkpoints: Checkpoints,
         *,
         batch_events_max: int = BATCH_EVENTS_MAX,
         standby_seconds: float = STANDBY_SECONDS,
     ) -> None:
         self._postgres = postgres
+        self._log = log
         self._checkpoints = checkpoints
         self._batch_events_max = batch_events_max
         self._standby_seconds = standby_seconds
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[LogFeed]:
-        log = EventLog(self._postgres)
+        log = self._log
         epoch = (await log.head()).epoch
         places = await self._checkpoints.take_over({LOG_PARTITION}, epoch)
         place = places[LOG_PARTITION]

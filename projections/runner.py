@@ -144,8 +144,9 @@ class Runner:
         head = await self._log.head()
         lag_seconds = 0.0
         if position < head.position:
-            for oldest in await self._log.page(position, limit=1):
-                lag_seconds = (datetime.now(UTC) - oldest.time).total_seconds()
+            oldest = await self._log.time_after(position)
+            if oldest is not None:
+                lag_seconds = (datetime.now(UTC) - oldest).total_seconds()
         self._metrics.progress(position, max(0, head.position - position), max(0.0, lag_seconds))
 
     async def _failed(self, error: Unavailable) -> None:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
-from service.errors import Conflict, ConnectionLost, Corrupt, Unavailable
+from service.errors import ConfigurationError, Conflict, ConnectionLost, Corrupt, Unavailable
 from service.event_log import SQL, Append, Appended, Replayed
-from service.events import Position, RecordedEvent, Version, encode, encode_meta
+from service.events import Event, Position, RecordedEvent, Version, encode, encode_meta
 from service.identifiers import CustomerId, EventKey, event_id, new_event_key
-from service.postgres import Postgres
+from service.postgres import ConstraintViolated, Postgres
+from service.vault import CustomerKey, Vault, blanked, is_personal, place
 
 BATCH_COMMANDS_MAX = 500
 BATCH_BYTES_MAX = 4 * 1024 * 1024  # of JSON; a batch has one command in any case
@@ -27,6 +28,7 @@ QUEUE_COMMANDS_MAX = 5_000  # beyond this, callers are told to come back
 QUEUE_BYTES_MAX = 16 * 1024 * 1024  # the same; 5,000 commands of a usual size are a quarter of it
 WRITE_TIMEOUT_SECONDS = 8.0  # from joining the queue to an answer
 RECONNECT_DELAY_SECONDS = 0.1
+WRAPPING_KEY_RETIRED = "wrapping_key_retired"  # log.append raises it
 
 _CONFLICTS = {
     "version_conflict": "version_conflict",
@@ -53,6 +55,13 @@ class _Found(NamedTuple):
     time: datetime
 
 
+class _Stored(NamedTuple):
+    """An event as it is stored."""
+
+    data: str  # JSON, with blanks where something is sealed
+    sealed: bytes | None
+
+
 _Answer: TypeAlias = "asyncio.Future[Appended | Replayed]"
 
 
@@ -61,9 +70,10 @@ class _Member:
     append: Append
     answer: _Answer
     ids: list[EventKey]
-    data: list[str]  # the events, encoded
+    events: list[_Stored]
     meta: str
-    bytes: int  # of both
+    new_key: CustomerKey | None  # of a customer who is made
+    bytes: int  # of events and meta
 
 
 class _Queue:
@@ -77,10 +87,10 @@ class _Queue:
     def __bool__(self) -> bool:
         return bool(self._members)
 
-    def join(self, append: Append) -> _Member:
+    def join(self, append: Append, key: CustomerKey | None) -> _Member:
         """Raises Unavailable where there is no room."""
         if len(self._members) < QUEUE_COMMANDS_MAX and self._bytes < QUEUE_BYTES_MAX:
-            member = _member(append)
+            member = _member(append, key)
             if self._bytes + member.bytes <= QUEUE_BYTES_MAX:
                 self._members.append(member)
                 self._bytes += member.bytes
@@ -112,9 +122,13 @@ class Appender:
     """Appends to the log in batches. `run` must be running for appends to be answered."""
 
     def __init__(
-        self, postgres: Postgres, observe_batch_size: Callable[[int], None] = lambda _: None
+        self,
+        postgres: Postgres,
+        vault: Vault,
+        observe_batch_size: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._postgres = postgres
+        self._vault = vault
         self._observe_batch_size = observe_batch_size
         self._waiting = _Queue()
         self._arrived = asyncio.Event()
@@ -129,14 +143,16 @@ class Appender:
         """
         if self._stopping:
             raise Unavailable("overloaded", "This process is ending.")
-        member = self._waiting.join(append)
+        member = self._waiting.join(append, await self._key(append))
         self._arrived.set()
         loop = asyncio.get_running_loop()
         limit = loop.call_later(WRITE_TIMEOUT_SECONDS, _give_up, member)
         try:
-            return await member.answer
+            answer = await member.answer
         finally:
             limit.cancel()
+        self._remember(member)
+        return answer
 
     async def run(self) -> None:
         """Write batches until stopped; then what still waits; then return."""
@@ -153,11 +169,40 @@ class Appender:
         self._stopping = True
         self._arrived.set()
 
+    async def _key(self, append: Append) -> CustomerKey | None:
+        """To seal the events with; None where they hold nothing personal.
+
+        Raises Conflict where there is none any more: the customer was deleted.
+        """
+        if not append.expected_version:
+            return CustomerKey.new()
+        if not any(is_personal(event.type) for event in append.events):
+            return None
+        customer_id = append.customer_id
+        key = self._vault.recall(customer_id)
+        if key is None:
+            wrapped = await self._postgres.fetch_one(bytes, SQL["customer_key"], customer_id)
+            if wrapped is None:
+                raise Conflict("version_conflict")
+            key = self._vault.unwrap(customer_id, wrapped)
+            self._vault.remember(customer_id, key)
+        return key
+
+    def _remember(self, member: _Member) -> None:
+        """The next change comes soon, as a rule; none follows a deletion."""
+        if member.append.closes_stream:
+            self._vault.drop(member.append.customer_id)
+        elif member.new_key is not None:
+            self._vault.remember(member.append.customer_id, member.new_key)
+
     async def _write(self, batch: list[_Member]) -> None:
         try:
-            outcomes = await self._postgres.fetch(_Outcome, SQL["append"], *_columns(batch))
+            columns = _columns(batch, self._vault)
+            outcomes = await self._postgres.fetch(_Outcome, SQL["append"], *columns)
         except ConnectionLost:
             await self._settle(batch)
+        except ConstraintViolated as error:
+            await self._write_rewrapped(batch, error)
         except Corrupt as error:
             await self._write_apart(batch, error)
         except Unavailable as error:
@@ -166,6 +211,19 @@ class Appender:
         else:
             pairs = zip(batch, outcomes, strict=True)
             self._waiting.put_back([m for m, o in pairs if not _answered(m, o)])
+
+    async def _write_rewrapped(self, batch: list[_Member], error: ConstraintViolated) -> None:
+        """The master key was rotated under us: take up the new one, and send all of it again."""
+        if error.constraint != WRAPPING_KEY_RETIRED:
+            await self._write_apart(batch, error)
+            return
+        try:
+            self._vault.refresh()
+        except (Unavailable, ConfigurationError) as outdated:
+            for member in batch:
+                _fail(member, outdated)
+        else:
+            self._waiting.put_back(batch)
 
     async def _write_apart(self, batch: list[_Member], error: Corrupt) -> None:
         """The database refused a value: only the command that brought it may suffer."""
@@ -198,17 +256,34 @@ class Appender:
             return
 
 
-def _member(append: Append) -> _Member:
-    data = [encode(event) for event in append.events]
+def _member(append: Append, key: CustomerKey | None) -> _Member:
+    first_version = append.expected_version + 1
+    events = [
+        _stored(append.customer_id, event, version, key)
+        for version, event in enumerate(append.events, start=first_version)
+    ]
     meta = encode_meta(append.meta)
     return _Member(
         append,
         asyncio.get_running_loop().create_future(),
         [new_event_key() for _ in append.events],
-        data,
+        events,
         meta,
-        len(meta) + sum(len(each.encode()) for each in data),
+        None if append.expected_version else key,
+        len(meta) + sum(len(each.data.encode()) + len(each.sealed or b"") for each in events),
     )
+
+
+def _stored(
+    customer_id: CustomerId, event: Event, version: int, key: CustomerKey | None
+) -> _Stored:
+    data = encode(event)
+    blank = blanked(event.type, data)
+    if blank is None:
+        return _Stored(data, None)
+    assert key is not None, "what is personal is sealed"
+    where = place(customer_id, event.type, event.schema_version, version)
+    return _Stored(blank, key.seal(data.encode(), where))
 
 
 def _give_up(member: _Member) -> None:
@@ -216,8 +291,9 @@ def _give_up(member: _Member) -> None:
     _fail(member, Unavailable("database_unavailable", "The write was not confirmed."))
 
 
-def _columns(batch: Sequence[_Member]) -> tuple[list[object], ...]:
-    """The arguments of log.append: an array for each field of the members, then of the events."""
+def _columns(batch: Sequence[_Member], vault: Vault) -> tuple[object, ...]:
+    """The arguments of log.append: an array for each field of the members, then of the events;
+    then which key has wrapped, where one has."""
     members: list[tuple[object, ...]] = []
     events: list[tuple[object, ...]] = []
     seen: set[tuple[str, str, str]] = set()
@@ -225,8 +301,9 @@ def _columns(batch: Sequence[_Member]) -> tuple[list[object], ...]:
         append = member.append
         key = append.key
         marks: list[tuple[str, str, str]] = [("stream", append.tenant, append.customer_id)]
-        emails = (append.claim_email, append.release_email)
-        marks.extend(("email", append.tenant, email) for email in emails if email is not None)
+        claim = _claim(vault, append.tenant, append.claim_email)
+        release = _claim(vault, append.tenant, append.release_email)
+        marks.extend(("email", append.tenant, each) for each in (claim, release) if each)
         if key is not None:
             marks.append(("key", append.tenant, key.key))
         members.append(
@@ -236,22 +313,30 @@ def _columns(batch: Sequence[_Member]) -> tuple[list[object], ...]:
                 append.expected_version,
                 len(append.events),
                 append.closes_stream,
-                append.claim_email,
-                append.release_email,
+                claim,
+                release,
                 key.key if key else None,
                 key.fingerprint if key else None,
                 key.status if key else None,
                 key.subject if key else None,
                 member.meta,
+                member.new_key and vault.wrap(append.customer_id, member.new_key),
                 not seen.isdisjoint(marks),
             )
         )
         seen.update(marks)
-        stored = zip(member.ids, append.events, member.data, strict=True)
-        for place, (event_key, event, data) in enumerate(stored, start=1):
-            events.append((number, place, event_key, event.type, event.schema_version, data))
-    event_columns = zip(*events, strict=True) if events else ((),) * 6
-    return tuple(list(column) for column in (*zip(*members, strict=True), *event_columns))
+        rows = zip(member.ids, append.events, member.events, strict=True)
+        for number_in_member, (event_key, event, stored) in enumerate(rows, start=1):
+            kind = (event.type, event.schema_version)
+            events.append((number, number_in_member, event_key, *kind, *stored))
+    event_columns = zip(*events, strict=True) if events else ((),) * 7
+    columns = [list(column) for column in (*zip(*members, strict=True), *event_columns)]
+    wrapping = vault.wrapping_id if any(member.new_key for member in batch) else None
+    return (*columns, wrapping)
+
+
+def _claim(vault: Vault, tenant: str, email: str | None) -> str | None:
+    return None if email is None else vault.claim(tenant, email)
 
 
 def _answered(member: _Member, outcome: _Outcome) -> bool:

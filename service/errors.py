@@ -71,7 +71,7 @@ class Unavailable(CustomersError):
     """Something we depend on is down, slow or full; the same request may be tried again.
 
     `code`: `database_unavailable`, `database_not_ready`, `broker_unavailable`,
-    `issuer_unavailable`, `overloaded`, `projection_lag`.
+    `issuer_unavailable`, `master_key_outdated`, `overloaded`, `projection_lag`.
     """
 
     def __init__(self, code: str, detail: str, *, retry_after_seconds: int = 1) -> None:

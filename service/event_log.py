@@ -25,6 +25,7 @@ from service.events import (
 )
 from service.identifiers import CustomerId, event_id
 from service.postgres import Reader, load_statements
+from service.vault import Vault, place
 
 PAGE_EVENTS_MAX = 1_000
 PAGE_BYTES_MAX = 4 * 1024 * 1024  # of JSON; 2,000 events of a usual size are half of it
@@ -35,7 +36,7 @@ SQL = load_statements("service", "event_log.sql")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An idempotency key, and what its answer will be should the append succeed.
+    """An idempotency key, or a digest of it, and what its answer will be should the append succeed.
 
     `fingerprint` is a digest of method, path and body; `subject` the address that is answered,
     where the answer is an address.
@@ -109,30 +110,6 @@ class _StreamAndKey(NamedTuple):
     subject: str | None
 
 
-def _recorded(
-    position: int,
-    key: UUID,
-    tenant: str,
-    customer_id: str,
-    version: int,
-    type_name: str,
-    schema_version: int,
-    data: str,
-    meta: str,
-    time: datetime,
-) -> RecordedEvent:
-    return RecordedEvent(
-        position=Position(position),
-        id=event_id(key),
-        tenant=tenant,
-        customer_id=CustomerId(customer_id),
-        version=Version(version),
-        time=time,
-        event=decode(type_name, schema_version, data),
-        meta=decode_meta(meta),
-    )
-
-
 class StoredEvent(NamedTuple):
     """An event as it lies in the log, for readers that pass its JSON on without decoding it."""
 
@@ -146,10 +123,38 @@ class StoredEvent(NamedTuple):
     data: str
     meta: str
     time: datetime
+    is_forgotten: bool = False  # the key is destroyed: what was personal in `data` is blank
 
     def decoded(self) -> RecordedEvent:
         """Raises Corrupt where no model of this release fits."""
-        return _recorded(*self)
+        return RecordedEvent(
+            position=Position(self.position),
+            id=event_id(self.id),
+            tenant=self.tenant,
+            customer_id=CustomerId(self.customer_id),
+            version=Version(self.version),
+            time=self.time,
+            event=decode(self.type, self.schema_version, self.data),
+            meta=decode_meta(self.meta),
+        )
+
+
+class _Row(NamedTuple):
+    """An event as it lies in the log: sealed, where it has personal fields, beside its key."""
+
+    position: int
+    id: UUID
+    tenant: str
+    customer_id: str
+    version: int
+    type: str
+    schema_version: int
+    data: str  # with blanks where something is sealed
+    meta: str
+    time: datetime
+    sealed: bytes | None
+    wrapped: bytes | None
+    is_destroyed: bool | None
 
 
 class Page(list[StoredEvent]):
@@ -160,15 +165,23 @@ class Page(list[StoredEvent]):
         self.goes_on = goes_on
 
 
-def _read(log_end: int, *columns: object) -> tuple[StoredEvent, int]:
-    return StoredEvent._make(columns), log_end
+def _time(time: datetime) -> datetime:
+    return time
+
+
+def _read(log_end: int, *columns: object) -> tuple[_Row, int]:
+    return _Row._make(columns), log_end
 
 
 class EventLog:
-    """Reads the log. Cheap to build; holds nothing."""
+    """Reads the log. Cheap to build; holds nothing.
 
-    def __init__(self, reader: Reader) -> None:
+    `vault` opens what is sealed; whoever only asks where the log stands needs none.
+    """
+
+    def __init__(self, reader: Reader, vault: Vault | None = None) -> None:
         self._reader = reader
+        self._vault = vault
 
     async def head(self) -> Head:
         for head in await self._reader.fetch(Head, SQL["head"]):
@@ -179,25 +192,34 @@ class EventLog:
         self, after: Position, *, limit: int = PAGE_EVENTS_MAX, until: Position | None = None
     ) -> Page:
         """Up to `limit` events with `after < position <= until`, all tenants; fewer where they
-        would be more than PAGE_BYTES_MAX, but one where there is any."""
+        would be more than PAGE_BYTES_MAX, but one where there is any.
+
+        Raises Corrupt where a key, or what is sealed under it, is lost or damaged.
+        """
         last = after + limit if until is None else min(until, after + limit)
         read = await self._reader.fetch(_read, SQL["read_log"], after, last, PAGE_BYTES_MAX)
         goes_on = bool(read) and read[-1][0].position < read[-1][1]
-        return Page((event for event, _ in read), goes_on=goes_on)
+        return Page([self._opened(row) for row, _ in read], goes_on=goes_on)
+
+    async def time_after(self, position: Position) -> datetime | None:
+        """When the event after this position was recorded; None where there is none yet."""
+        for time in await self._reader.fetch(_time, SQL["time_after"], position):
+            return time
+        return None
 
     async def stream(
         self, tenant: str, customer_id: CustomerId, *, after: Version = NO_VERSION
     ) -> AsyncIterator[RecordedEvent]:
         """One customer's events in order; none where the tenant has no such customer."""
         while True:
-            events = await self._reader.fetch(
-                _recorded, SQL["read_stream"], tenant, customer_id, after, STREAM_PAGE_EVENTS_MAX
+            rows = await self._reader.fetch(
+                _Row, SQL["read_stream"], tenant, customer_id, after, STREAM_PAGE_EVENTS_MAX
             )
-            for event in events:
-                yield event
-            if len(events) < STREAM_PAGE_EVENTS_MAX:
+            for row in rows:
+                yield self._opened(row).decoded()
+            if len(rows) < STREAM_PAGE_EVENTS_MAX:
                 return
-            after = events[-1].version
+            after = Version(rows[-1].version)
 
     async def stream_and_key(
         self, tenant: str, customer_id: CustomerId, key: str | None
@@ -211,6 +233,20 @@ class EventLog:
         if row.version is not None and row.position is not None and row.is_closed is not None:
             head = StreamHead(Version(row.version), Position(row.position), row.is_closed)
         return head, _known(row)
+
+    def _opened(self, row: _Row) -> StoredEvent:
+        if row.sealed is None:
+            return StoredEvent(*row[:10])
+        if row.is_destroyed:
+            return StoredEvent(*row[:10], is_forgotten=True)
+        if row.wrapped is None:
+            raise Corrupt(f"the key of {row.customer_id} is lost, and it was not deleted")
+        assert self._vault is not None, "events are read with the vault that opens them"
+        customer_id = CustomerId(row.customer_id)
+        key = self._vault.unwrap(customer_id, row.wrapped)
+        where = place(customer_id, row.type, row.schema_version, row.version)
+        data = key.open(row.sealed, where).decode()
+        return StoredEvent(*row[:7], data, row.meta, row.time)
 
 
 def _known(row: _StreamAndKey) -> tuple[bytes, Replayed] | None:

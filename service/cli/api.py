@@ -78,7 +78,7 @@ async def serve_api(
     `on_ready` is told the port once connections are taken.
     """
     meter = ApiMeter(ground.metrics)
-    appender = Appender(ground.postgres, meter.append_batch_commands.observe)
+    appender = Appender(ground.postgres, ground.vault, meter.append_batch_commands.observe)
     async with asyncio.TaskGroup() as group:
         group.create_task(appender.run())
         group.create_task(IdempotencyExpiry(ground.postgres).run(stop))
@@ -98,7 +98,7 @@ async def serve_api(
 
 
 def _app(ground: Ground, health: Health, appender: Appender, meter: ApiMeter) -> App:
-    log = EventLog(ground.postgres)
+    log = EventLog(ground.postgres, ground.vault)
     settings = ground.settings
     per_second = settings.rate_limit_per_second
     dependencies = Dependencies(
@@ -113,6 +113,7 @@ def _app(ground: Ground, health: Health, appender: Appender, meter: ApiMeter) ->
             ground.postgres, TokenKeys(ground.key), jwt=json_web_tokens(settings)
         ),
         epoch=ground.watch.epoch,
+        digest_key=ground.key.subkey("idempotency"),
         rate_limit=RateLimit(per_second) if per_second > 0 else None,
     )
     pages = {

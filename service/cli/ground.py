@@ -19,6 +19,7 @@ from service.master_key import MasterKey, require_master_key
 from service.postgres import Postgres
 from service.settings import Settings
 from service.telemetry import Metrics
+from service.vault import Vault
 
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own name
 
@@ -28,6 +29,7 @@ class Ground:
     settings: Settings
     postgres: Postgres
     key: MasterKey
+    vault: Vault
     metrics: Metrics
     watch: Watch
 
@@ -45,7 +47,8 @@ async def ground(settings: Settings, role: str, dsn: str) -> AsyncIterator[Groun
         statement_cache=settings.database_statement_cache,
         application_name=f"customers-{role}",
     ) as postgres:
-        yield Ground(settings, postgres, key, metrics, Watch(postgres, key, source, metrics))
+        vault = Vault(key, source)
+        yield Ground(settings, postgres, key, vault, metrics, Watch(postgres, key, source, metrics))
 
 
 class Worker(Protocol):

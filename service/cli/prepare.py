@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from service.cli.connections import database, key_source
 from service.cli.output import Failed
+from service.errors import ConfigurationError
 from service.master_key import MasterKey, provide_master_key
 from service.migrations import MIGRATION_TIMEOUT_SECONDS, Migration, apply_migrations
-from service.postgres import Postgres
+from service.postgres import ConstraintViolated, Postgres
 from service.settings import Settings
 from service.tenants import DEFAULT_TENANT, Tenants
 from service.token_keys import TokenKeys
@@ -21,6 +22,10 @@ from service.tokens import SCOPES, NewToken, Tokens
 if TYPE_CHECKING:
     from service.kafka import KafkaConfig
 
+BEGAN_CLEAR = (
+    "This database was begun by a version that kept personal data in clear, which could never be"
+    " forgotten: start with a new one."
+)
 UP_TOKEN_NAME = "up"  # noqa: S105 - a name
 UP_TOKEN_ID_FILE = "up-token-id"  # noqa: S105 - a file's name
 
@@ -28,7 +33,12 @@ UP_TOKEN_ID_FILE = "up-token-id"  # noqa: S105 - a file's name
 async def prepare_database(settings: Settings) -> Sequence[Migration]:
     """The migrations that ran. Raises ConfigurationError where the master key does not fit."""
     async with database(settings, command_timeout_seconds=MIGRATION_TIMEOUT_SECONDS) as postgres:
-        done = await apply_migrations(postgres)
+        try:
+            done = await apply_migrations(postgres)
+        except ConstraintViolated as error:
+            if error.constraint == "log_sealed_from_the_start":
+                raise ConfigurationError(BEGAN_CLEAR) from error
+            raise
         await provide_master_key(postgres, key_source(settings))
         await Tenants(postgres).ensure(DEFAULT_TENANT, settings.default_currency)
     return done

@@ -37,11 +37,11 @@ def run_projections(settings: Settings) -> None:
 def build_runner(ground: Ground, config: KafkaConfig | None) -> Runner:
     """Fed from Kafka; from the log itself where there is none."""
     meter = ProjectionMeter(ground.metrics, CUSTOMERS.name)
-    log = EventLog(ground.postgres)
+    log = EventLog(ground.postgres, ground.vault)
     checkpoints = Checkpoints(ground.postgres, CUSTOMERS)
     store = Store(ground.postgres, default_currency=ground.settings.default_currency)
     return Runner(
-        LogSource(ground.postgres, checkpoints)
+        LogSource(ground.postgres, log, checkpoints)
         if config is None
         else KafkaSource(config, log, checkpoints, projection=CUSTOMERS, metrics=meter),
         Applier(store, log, meter),

@@ -12,6 +12,7 @@ from service.cli.ground import Ground, ground, work
 from service.cli.operations import serve_operations
 from service.cli.role import PARTS_SHARE, run_role
 from service.cli.watch import broker_check
+from service.event_log import EventLog
 from service.kafka import KafkaConfig
 from service.relay import AtLeastOnce, Lease, Relay
 from service.settings import Settings
@@ -32,6 +33,7 @@ def build_relay(ground: Ground, config: KafkaConfig, *, is_embedded: bool = Fals
     """`is_embedded`: the broker has no transactions, and forgets its topics with everything."""
     return Relay(
         ground.postgres,
+        EventLog(ground.postgres, ground.vault),
         AtLeastOnce(ground.postgres, config, creates_topics=is_embedded),
         Lease(ground.postgres, config.events_topic.name),
         metrics=RelayMeter(ground.metrics),

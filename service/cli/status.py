@@ -78,8 +78,7 @@ async def _relay(
 async def _progress(name: str, log: EventLog, head: Head, position: int | None) -> Progress:
     if position is None or position >= head.position:
         return Progress(name, position, 0, 0.0, is_down=False)
-    waiting = await log.page(Position(position), limit=1)
-    since = waiting[0].time if waiting else head.time
+    since = await log.time_after(Position(position)) or head.time
     seconds = max(0.0, (datetime.now(UTC) - since).total_seconds())
     is_down = seconds > WAITING_SECONDS_MAX
     return Progress(name, position, head.position - position, seconds, is_down)

@@ -51,12 +51,14 @@ class RequestObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What the customer routes work with. `epoch` names the log that positions belong to."""
+    """What the customer routes work with. `epoch` names the log that positions belong to;
+    `digest_key` is that of the digests in which idempotency keys are stored."""
 
     commands: Commands
     queries: AllQueries
     authenticator: Authenticator
     epoch: Callable[[], str]
+    digest_key: bytes
     rate_limit: RateLimit | None = None
 
 
@@ -162,7 +164,7 @@ def build_app(
 
 def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler]]:
     """Every row of the table with its handler."""
-    writes = Writes(dependencies.commands, dependencies.epoch)
+    writes = Writes(dependencies.commands, dependencies.epoch, dependencies.digest_key)
     customers = Customers(writes, dependencies.queries)
     addresses, tags, orders = Addresses(writes), Tags(writes), Orders(dependencies.queries)
     handlers: Mapping[str, Handler] = {

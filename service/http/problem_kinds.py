@@ -47,6 +47,7 @@ ProblemCode: TypeAlias = Literal[
     "database_not_ready",
     "broker_unavailable",
     "issuer_unavailable",
+    "master_key_outdated",
     "overloaded",
     "projection_lag",
 ]
@@ -85,6 +86,7 @@ PROBLEMS: Mapping[ProblemCode, tuple[int, str]] = {
     "database_not_ready": (503, "The database has not been prepared yet."),
     "broker_unavailable": (503, "The message broker is not reachable."),
     "issuer_unavailable": (503, "The keys of the issuer of JWTs cannot be fetched."),
+    "master_key_outdated": (503, "The master key was rotated, and this process has the old one."),
     "overloaded": (503, "Too many requests are waiting."),
     "projection_lag": (503, "The list does not show the wanted position yet."),
 }
@@ -97,6 +99,7 @@ RETRY_AFTER_CODES = frozenset[ProblemCode](
         "database_not_ready",
         "broker_unavailable",
         "issuer_unavailable",
+        "master_key_outdated",
         "overloaded",
         "projection_lag",
     }

@@ -116,6 +116,7 @@ _COMMON: tuple[ProblemCode, ...] = (
     "database_unavailable",
     "database_not_ready",
     "issuer_unavailable",
+    "master_key_outdated",
     "overloaded",
 )
 _WITH_BODY: tuple[ProblemCode, ...] = (

@@ -22,6 +22,7 @@ from service.http.headers import ETAG, IDEMPOTENT_REPLAYED, LOG_EPOCH, LOG_POSIT
 from service.identifiers import AddressId, CustomerId
 
 FINGERPRINT_BYTES = 16
+KEY_BYTES = 16
 
 
 class Commands(Protocol):
@@ -30,11 +31,16 @@ class Commands(Protocol):
 
 
 class Writes:
-    """`epoch` names the log that positions belong to."""
+    """`epoch` names the log that positions belong to.
 
-    def __init__(self, commands: Commands, epoch: Callable[[], str]) -> None:
+    Keys, and what was asked under them, may tell about a person: only digests of them are stored,
+    which nobody can try values against without `digest_key`.
+    """
+
+    def __init__(self, commands: Commands, epoch: Callable[[], str], digest_key: bytes) -> None:
         self._commands = commands
         self._epoch = epoch
+        self._digest_key = digest_key
 
     async def customer(
         self, call: Call, customer_id: CustomerId, command: Command, *, status: int = 200
@@ -87,9 +93,13 @@ class Writes:
                 command=command,
                 meta=meta,
                 expected_versions=expected_versions(headers),
-                key=None if key is None else Key(key, fingerprint(call), status, subject),
+                key=None if key is None else self._key(call, key, status, subject),
             )
         )
+
+    def _key(self, call: Call, key: str, status: int, subject: str | None) -> Key:
+        name = blake2b(key.encode(), digest_size=KEY_BYTES, key=self._digest_key).hexdigest()
+        return Key(name, fingerprint(call, self._digest_key), status, subject)
 
     def _headers(self, written: Written) -> dict[str, str]:
         headers: dict[str, str] = {
@@ -102,9 +112,9 @@ class Writes:
         return headers
 
 
-def fingerprint(call: Call) -> bytes:
+def fingerprint(call: Call, digest_key: bytes) -> bytes:
     """The same for the same request, under /v1 or not: method, route, its parts, body."""
-    digest = blake2b(digest_size=FINGERPRINT_BYTES)
+    digest = blake2b(digest_size=FINGERPRINT_BYTES, key=digest_key)
     for text in (call.route.method, call.route.path, *call.parts):
         digest.update(text.encode(errors="surrogateescape") + b"\0")
     digest.update(call.body_bytes)

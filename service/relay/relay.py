@@ -52,6 +52,7 @@ class Relay:
     def __init__(
         self,
         postgres: Postgres,
+        log: EventLog,
         delivery: Delivery,
         lease: Lease,
         *,
@@ -60,7 +61,7 @@ class Relay:
         shutdown_timeout_seconds: float = SHUTDOWN_TIMEOUT_SECONDS,
     ) -> None:
         self._postgres = postgres
-        self._log = EventLog(postgres)
+        self._log = log
         self._delivery = delivery
         self._lease = lease
         self._metrics = metrics or NoMetrics()

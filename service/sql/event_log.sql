@@ -1,6 +1,6 @@
 -- name: append
 SELECT member, outcome, version, position, recorded_at, customer_id, status, subject
-FROM log.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
+FROM log.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22);
 
 -- name: find_appended
 SELECT member, version, position, recorded_at FROM log.find_appended($1, $2);
@@ -12,36 +12,52 @@ SELECT epoch, position, recorded_at FROM log.head;
 -- A page of the whole log, in position order: its beginning that stays within so many bytes of text,
 -- or its first event; and where the log ended at the same moment. What is stored is weighed first,
 -- which reads no value, so that of a page of large events only what may fit is made text. The text is
--- weighed once more, because a value may be stored compressed.
+-- weighed once more, because a value may be stored compressed. Each key is looked up by itself: no
+-- plan made on a small table may ever scan a large one.
 SELECT (SELECT position FROM log.head) AS log_end,
-       position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at
+       page.position, page.id, page.tenant, page.customer_id, page.version, page.type, page.schema_version,
+       page.data, page.meta, page.recorded_at, page.sealed, held.wrapped, held.is_destroyed
 FROM (
-    SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at,
-           octet_length(data) + octet_length(meta) AS own_bytes,
-           sum(octet_length(data) + octet_length(meta)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
+    SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed,
+           greatest(octet_length(data), octet_length(sealed)) + octet_length(meta) AS own_bytes,
+           sum(greatest(octet_length(data), octet_length(sealed)) + octet_length(meta))
+               OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
     FROM (
         SELECT position, id, tenant, customer_id, version, type, schema_version,
-               data::text AS data, meta::text AS meta, recorded_at
+               data::text AS data, meta::text AS meta, recorded_at, sealed
         FROM (
-            SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at,
-                   pg_column_size(data) AS own_bytes,
-                   sum(pg_column_size(data)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
+            SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed,
+                   greatest(pg_column_size(data), pg_column_size(sealed)) AS own_bytes,
+                   sum(greatest(pg_column_size(data), pg_column_size(sealed)))
+                       OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
             FROM log.event WHERE position > $1 AND position <= $2
         ) AS stored
         WHERE bytes <= greatest($3, own_bytes)
         ORDER BY position OFFSET 0  -- a fence: each value is made text once
     ) AS told
 ) AS page
-WHERE bytes <= greatest($3, own_bytes) ORDER BY position;
+LEFT JOIN LATERAL (
+    SELECT key.wrapped, key.wrapped IS NULL AS is_destroyed FROM vault.customer_key AS key
+    WHERE key.customer_id = page.customer_id AND page.sealed IS NOT NULL OFFSET 0
+) AS held ON true
+WHERE bytes <= greatest($3, own_bytes) ORDER BY page.position;
+
+-- name: time_after
+SELECT recorded_at FROM log.event WHERE position = $1 + 1;
 
 -- name: read_stream
 -- A page of one customer's history; first_position spares the partitions before it.
 SELECT event.position, event.id, event.tenant, event.customer_id, event.version, event.type,
-       event.schema_version, event.data::text, event.meta::text, event.recorded_at
-FROM log.stream JOIN log.event ON event.customer_id = stream.customer_id
-                              AND event.position >= stream.first_position
+       event.schema_version, event.data::text, event.meta::text, event.recorded_at,
+       event.sealed, key.wrapped, key.customer_id IS NOT NULL AND key.wrapped IS NULL
+FROM log.stream
+LEFT JOIN vault.customer_key AS key ON key.customer_id = stream.customer_id
+JOIN log.event ON event.customer_id = stream.customer_id AND event.position >= stream.first_position
 WHERE stream.customer_id = $2 AND stream.tenant = $1 AND event.version > $3
 ORDER BY event.version LIMIT $4;
+
+-- name: customer_key
+SELECT wrapped FROM vault.customer_key WHERE customer_id = $1 AND wrapped IS NOT NULL;
 
 -- name: stream_and_key
 -- Where a customer's stream stands, and what is known of an idempotency key; one row always.

@@ -17,6 +17,7 @@ from tests.servers.server import Handle
 from tests.support.orders import Shop, add_tenant, an_order
 from tests.support.relays import a_world
 from tests.support.topics import eventually
+from tests.support.vaults import KEY
 
 
 @dataclass
@@ -116,8 +117,9 @@ async def test_the_role_takes_orders_in_and_what_was_put_aside_comes_back(
     installed: Installation,
 ) -> None:
     shop = installed.shop
-    (jane,) = await shop.customers(1)
+    (installed.folder / "master.key").write_text(KEY.text())
     assert installed.run("migrate")[0] == 0
+    (jane,) = await shop.customers(1)
     await shop.publish([an_order("a", 1, jane), an_order("b", 1, jane, tenant="late")])
     port = str(free_port())
     settings = {**installed.settings, "HTTP_PORT": port}

@@ -8,6 +8,7 @@ from service.event_log import EventLog
 from service.events import Position
 from service.postgres import Postgres
 from tests.support.api import Api
+from tests.support.vaults import VAULT
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 ADDRESS = {"line1": "1 Rd", "city": "Bonn", "country": "DE"}
@@ -85,7 +86,7 @@ async def test_the_request_is_told_in_its_events(api: Api, database: str) -> Non
     headers = {"traceparent": TRACEPARENT.replace("4", "g"), "X-Request-Id": "req-2"}
     await api.call("POST", "/user", {"email": "b@example.com"}, headers=headers)
     async with Postgres.connect(database) as postgres:
-        events = [event.decoded() for event in await EventLog(postgres).page(Position(0))]
+        events = [event.decoded() for event in await EventLog(postgres, VAULT).page(Position(0))]
     first, second = (event.meta for event in events)
     assert (first.request_id, first.traceparent) == ("req-1", TRACEPARENT)
     assert (second.request_id, second.traceparent) == ("req-2", None)

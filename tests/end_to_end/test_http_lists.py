@@ -22,6 +22,7 @@ from tests.support.logs import a_change
 from tests.support.projections import Projected, running
 from tests.support.relays import World, a_world
 from tests.support.topics import eventually
+from tests.support.vaults import VAULT
 
 CURSOR_KEY = b"a key of cursors, for tests"
 LONG_NAMES = ("😀" * 255 + "a", "😀" * 255 + "b")
@@ -79,7 +80,7 @@ async def shop(databases: Databases, kafka_server: Handle) -> AsyncIterator[Shop
     url = await databases.create()
     suffix = url.rpartition("/")[2].partition("?")[0]
     async with a_world(url, kafka_server, suffix) as world:
-        log, projected = EventLog(world.postgres), Projected(world.postgres, world.appender)
+        log, projected = EventLog(world.postgres, VAULT), Projected(world.postgres, world.appender)
         source = KafkaSource(world.config, log, projected.checkpoints)
         queries = Queries(world.postgres, log, CURSOR_KEY, min_position_wait_seconds=20)
         async with (
@@ -259,7 +260,7 @@ async def test_another_tenant_sees_none_of_it(shop: Shop) -> None:
 async def test_a_position_that_is_never_shown_is_projection_lag(shop: Shop) -> None:
     queries = Queries(
         shop.world.postgres,
-        EventLog(shop.world.postgres),
+        EventLog(shop.world.postgres, VAULT),
         CURSOR_KEY,
         min_position_wait_seconds=0.1,
     )

@@ -16,6 +16,7 @@ from tests.support.logs import appending
 from tests.support.orders import a_message, add_tenant
 from tests.support.projections import Projected
 from tests.support.up_to_date_queries import CURSOR_KEY
+from tests.support.vaults import VAULT
 
 CANCELLED = {"status": "cancelled"}
 
@@ -47,7 +48,9 @@ class Shop:
 async def shop(database: str, request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
     async with Postgres.connect(database) as postgres, appending(postgres) as appender:
         await add_tenant(postgres, "default")
-        queries = Queries(postgres, EventLog(postgres), CURSOR_KEY, min_position_wait_seconds=0.2)
+        queries = Queries(
+            postgres, EventLog(postgres, VAULT), CURSOR_KEY, min_position_wait_seconds=0.2
+        )
         async with serving_api(postgres, queries) as api:
             yield Shop(api, Projected(postgres, appender), request.param == "rows")
 

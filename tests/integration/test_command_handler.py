@@ -21,13 +21,14 @@ from service.identifiers import CustomerId
 from service.postgres import Postgres
 from tests.support.logs import a_change, a_create_request, a_request, appending, handling
 from tests.support.topics import eventually
+from tests.support.vaults import VAULT
 
 
 class Overtaken(EventLog):
     """Another process appends once, just after this one has looked where the stream stands."""
 
     def __init__(self, postgres: Postgres, appender: Appender, change: Append) -> None:
-        super().__init__(postgres)
+        super().__init__(postgres, VAULT)
         self._appender = appender
         self._change: Append | None = change
 
@@ -46,7 +47,7 @@ async def test_the_position_of_a_change_of_nothing_is_that_of_the_version_shown(
     database: str,
 ) -> None:
     async with Postgres.connect(database) as postgres, appending(postgres) as appender:
-        made = await CommandHandler(EventLog(postgres), appender).handle(
+        made = await CommandHandler(EventLog(postgres, VAULT), appender).handle(
             a_create_request("jane@example.com")
         )
         change = a_change(made.customer.id, 1, CustomerTagged(tags=("vip",)))
@@ -96,7 +97,7 @@ class Counting(EventLog):
     """Counts whose streams are read."""
 
     def __init__(self, postgres: Postgres) -> None:
-        super().__init__(postgres)
+        super().__init__(postgres, VAULT)
         self.read: list[CustomerId] = []
 
     @override
@@ -176,10 +177,10 @@ class TwoProcesses:
 @pytest.fixture
 async def processes(database: str) -> AsyncIterator[TwoProcesses]:
     async with Postgres.connect(database) as postgres, appending(postgres) as appender:
-        log = Watched(postgres)
+        log = Watched(postgres, VAULT)
         here = CommandHandler(log, appender)
         made = await here.handle(a_create_request("jane@example.com"))
-        there = CommandHandler(EventLog(postgres), appender)
+        there = CommandHandler(EventLog(postgres, VAULT), appender)
         yield TwoProcesses(here, log, there, made.customer.id)
 
 

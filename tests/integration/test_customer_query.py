@@ -26,6 +26,7 @@ from tests.support.projections import (
     append_history,
     projected,
 )
+from tests.support.vaults import VAULT
 
 KEY = b"k" * 32
 
@@ -65,7 +66,7 @@ class World:
 @pytest.fixture
 async def world(database: str) -> AsyncIterator[World]:
     async with projected(database) as model:
-        log = EventLog(model.postgres)
+        log = EventLog(model.postgres, VAULT)
         queries = Queries(model.postgres, log, KEY)
         yield World(model, queries, CommandHandler(log, model.appender))
 
@@ -215,7 +216,7 @@ async def test_a_get_after_a_write_shows_it_while_the_projection_works(world: Wo
         found = await world.get(customer_id)
         assert found.version == found.position == number + 1
         assert len(orjson.loads(found.document)["tags"]) == number
-    stream = EventLog(world.model.postgres).stream("default", customer_id)
+    stream = EventLog(world.model.postgres, VAULT).stream("default", customer_id)
     customer = fold([event async for event in stream])
     assert customer is not None
     assert (await world.get(customer_id)).document == customer.document("USD").json_bytes()

@@ -21,6 +21,7 @@ from tests.support.list_model import ListModel, shown
 from tests.support.list_requests import Requests
 from tests.support.list_shapes import Taken, every_piece, noting, taking_any_way
 from tests.support.read_model_seed import SeededCustomer, generate, seed_read_model
+from tests.support.vaults import VAULT
 
 CUSTOMERS = 300
 KEY = b"k" * 32
@@ -82,7 +83,7 @@ async def both(databases: Databases) -> AsyncIterator[Both]:
         listed = ListedCustomers(postgres)
         await listed.add_tenants()
         await listed.write(customers)
-        queries = Queries(postgres, EventLog(postgres), KEY)
+        queries = Queries(postgres, EventLog(postgres, VAULT), KEY)
         yield Both(queries, ListModel(customers), customers)
     await databases.drop(url)
 
@@ -151,7 +152,7 @@ async def test_large_lists_are_read_the_near_way_and_answered_the_same(database:
     await seed_read_model(database, customers)
     model, taken = ListModel(customers), Taken()
     async with Postgres.connect(database) as postgres:
-        both = Both(Queries(postgres, EventLog(postgres), KEY), model, customers)
+        both = Both(Queries(postgres, EventLog(postgres, VAULT), KEY), model, customers)
         with noting(taken):
             for request in LARGE:
                 await both.compare("default", request)

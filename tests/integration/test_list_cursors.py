@@ -23,6 +23,7 @@ from tests.support.list_customers import (
 )
 from tests.support.list_model import ListModel
 from tests.support.read_model_seed import SeededCustomer
+from tests.support.vaults import VAULT
 
 KEY = b"k" * 32
 TENANT, OTHER = TENANTS
@@ -86,7 +87,7 @@ async def world(database: str) -> AsyncIterator[World]:
         listed = ListedCustomers(postgres)
         await listed.add_tenants()
         await listed.write(customers)
-        yield World(postgres, Queries(postgres, EventLog(postgres), KEY), listed, customers)
+        yield World(postgres, Queries(postgres, EventLog(postgres, VAULT), KEY), listed, customers)
 
 
 async def test_a_cursor_is_one_tenants_of_one_filter_and_one_sort(world: World) -> None:
@@ -109,10 +110,10 @@ async def test_it_holds_for_the_same_list_however_it_is_asked_for(world: World) 
 
 async def test_every_process_makes_the_same_cursor(world: World) -> None:
     cursor = await world.cursor(FILTERED)
-    other_process = Queries(world.postgres, EventLog(world.postgres), KEY)
+    other_process = Queries(world.postgres, EventLog(world.postgres, VAULT), KEY)
     body = orjson.loads((await other_process.list(TENANT, FILTERED)).body)
     assert body["nextCursor"] == cursor
-    stranger = Queries(world.postgres, EventLog(world.postgres), b"s" * 32)
+    stranger = Queries(world.postgres, EventLog(world.postgres, VAULT), b"s" * 32)
     with pytest.raises(Rejected):
         await stranger.list(TENANT, replace(FILTERED, cursor=cursor))
 

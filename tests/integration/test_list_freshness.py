@@ -24,6 +24,7 @@ from tests.support.logs import a_change, a_creation
 from tests.support.projections import Projected, projected, running
 from tests.support.relays import is_true
 from tests.support.topics import eventually
+from tests.support.vaults import VAULT
 
 KEY = b"k" * 32
 TENANT = "default"
@@ -57,7 +58,7 @@ class World:
 @pytest.fixture
 async def world(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     async with projected(database) as model:
-        world = World(model, Queries(model.postgres, EventLog(model.postgres), KEY))
+        world = World(model, Queries(model.postgres, EventLog(model.postgres, VAULT), KEY))
         read = ListPages.read
 
         async def noted(self: ListPages, tenant: str, request: ListRequest) -> Page:
@@ -91,7 +92,10 @@ async def test_a_position_that_does_not_come_is_projection_lag_after_the_bound(
     world: World,
 ) -> None:
     queries = Queries(
-        world.model.postgres, EventLog(world.model.postgres), KEY, min_position_wait_seconds=0.2
+        world.model.postgres,
+        EventLog(world.model.postgres, VAULT),
+        KEY,
+        min_position_wait_seconds=0.2,
     )
     started = monotonic()
     with pytest.raises(Unavailable) as lag:
@@ -113,7 +117,10 @@ async def test_a_position_that_is_reached_costs_no_wait(world: World) -> None:
     _, position = await world.create("jane")
     await world.model.catch_up()
     no_wait = Queries(
-        world.model.postgres, EventLog(world.model.postgres), KEY, min_position_wait_seconds=0.5
+        world.model.postgres,
+        EventLog(world.model.postgres, VAULT),
+        KEY,
+        min_position_wait_seconds=0.5,
     )
     for min_position in (position, position, 0):
         listed = await no_wait.list(TENANT, replace(EVERYBODY, min_position=min_position))

@@ -17,6 +17,7 @@ from service.settings import Settings
 from tests.support.logs import a_creation
 from tests.support.projections import Projected, projected
 from tests.support.topics import eventually
+from tests.support.vaults import VAULT
 
 LOCK_BOTH = "LOCK TABLE customers_v1.profile, log.stream IN ACCESS EXCLUSIVE MODE"
 LOCK = "LOCK TABLE customers_v1.profile IN ACCESS EXCLUSIVE MODE"  # what every list here reads
@@ -44,7 +45,7 @@ async def test_slow_lists_leave_connections_to_the_rest(
     monkeypatch.setattr("service.queries.list_reader.TURN_WAIT_SECONDS", 0.2)
     async with projected(database) as model:
         customer_id = await _a_customer(model)
-        queries = Queries(model.postgres, EventLog(model.postgres), b"k" * 32)
+        queries = Queries(model.postgres, EventLog(model.postgres, VAULT), b"k" * 32)
         async with model.postgres.transaction() as transaction:
             await transaction.execute(LOCK)
             slow = lists(queries, STATEMENTS_AT_ONCE_MAX)
@@ -62,7 +63,7 @@ async def test_slow_lists_leave_connections_to_the_rest(
 async def test_lists_that_nobody_waits_for_any_more_give_their_turns_back(database: str) -> None:
     async with projected(database) as model:
         await _a_customer(model)
-        queries = Queries(model.postgres, EventLog(model.postgres), b"k" * 32)
+        queries = Queries(model.postgres, EventLog(model.postgres, VAULT), b"k" * 32)
         async with model.postgres.transaction() as transaction:
             await transaction.execute(LOCK)
             given_up = lists(queries, 2 * STATEMENTS_AT_ONCE_MAX)
@@ -85,7 +86,7 @@ async def test_lists_and_gets_never_hold_the_whole_pool(database: str, pool_size
         Postgres.connect(database, pool_size_max=pool_size_max) as small,
     ):
         customer_id = await _a_customer(model)
-        queries = Queries(small, EventLog(small), b"k" * 32, pool_size_max=pool_size_max)
+        queries = Queries(small, EventLog(small, VAULT), b"k" * 32, pool_size_max=pool_size_max)
         await asyncio.gather(*lists(queries, 5))
         async with model.postgres.transaction() as transaction:
             await transaction.execute(LOCK_BOTH)

@@ -15,6 +15,7 @@ from service.event_log import Append, Appended, EventLog, Page
 from service.events import CustomerTagged, Position
 from service.postgres import Postgres
 from tests.support.logs import a_change, a_creation, appending
+from tests.support.vaults import VAULT
 
 PAGE_BYTES = 20_000
 ONE_TOO_LARGE = 30_000  # bytes, for a page
@@ -63,7 +64,7 @@ async def test_a_page_is_bounded_in_bytes_and_loses_nothing(
     for version, size in enumerate(sizes, start=1):
         await appender.append(sized(customer, version, size, is_compressible=is_compressible))
 
-    pages = await all_pages(EventLog(postgres))
+    pages = await all_pages(EventLog(postgres, VAULT))
 
     assert [event.position for page in pages for event in page] == list(range(1, 21))
     assert [page.goes_on for page in pages] == [True] * (len(pages) - 1) + [False]
@@ -76,7 +77,7 @@ async def test_a_page_that_is_cut_by_its_number_says_that_the_log_goes_on(
 ) -> None:
     for number in range(4):
         await appender.append(a_creation(f"{number}@example.com"))
-    log = EventLog(postgres)
+    log = EventLog(postgres, VAULT)
 
     cut, last = await log.page(Position(0), limit=2), await log.page(Position(2), limit=2)
     up_to = await log.page(Position(2), until=Position(3))
@@ -95,7 +96,7 @@ async def test_a_long_stream_is_read_whole(
     for version in range(1, 7):
         await appender.append(sized(customer, version, 10, is_compressible=False))
 
-    stream = EventLog(postgres).stream("default", customer.customer_id)
+    stream = EventLog(postgres, VAULT).stream("default", customer.customer_id)
 
     assert [event.version async for event in stream] == list(range(1, 8))
 
@@ -108,7 +109,7 @@ async def test_the_queue_is_bounded_in_bytes(
     async with appending(postgres) as other:
         await asyncio.gather(*(other.append(each) for each in customers))
     changes = [sized(each, 1, 3_000, is_compressible=False) for each in customers]
-    appender = Appender(postgres)
+    appender = Appender(postgres, VAULT)
 
     waiting = [asyncio.create_task(appender.append(each)) for each in changes]
     refused = await asyncio.gather(*waiting[3:], return_exceptions=True)
@@ -135,7 +136,7 @@ async def test_a_batch_is_bounded_in_bytes_and_has_one_command_in_any_case(
         for each, size in zip(customers, sizes, strict=True)
     ]
     batches: list[int] = []
-    appender = Appender(postgres, batches.append)
+    appender = Appender(postgres, VAULT, batches.append)
     waiting = [asyncio.create_task(appender.append(each)) for each in changes]
     await asyncio.sleep(0)  # so that all of them wait before the first batch is made
 

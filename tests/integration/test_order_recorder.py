@@ -26,6 +26,7 @@ from tests.support.histories import META
 from tests.support.logs import a_change, a_creation, appending
 from tests.support.orders import a_message, add_tenant
 from tests.support.projections import Projected, recorded_events
+from tests.support.vaults import VAULT
 
 
 @pytest.fixture
@@ -251,5 +252,5 @@ async def test_the_log_is_read_on_from_before(postgres: Postgres, jane: Customer
     await Recorder(postgres).record([a_message("ord_1", 1, jane)])
     await postgres.execute("UPDATE log.head SET recorded_at = now() + interval '1 hour'")
     await Recorder(postgres).record([a_message("ord_1", 2, jane)])
-    _, first, second = await EventLog(postgres).page(Position(0))
+    _, first, second = await EventLog(postgres, VAULT).page(Position(0))
     assert (second.time - first.time).total_seconds() > 3_000

@@ -21,6 +21,7 @@ from tests.support.projections import (
     shown,
 )
 from tests.support.topics import eventually
+from tests.support.vaults import VAULT
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -116,10 +117,14 @@ async def test_what_the_log_feeds_is_bounded_in_bytes(
     monkeypatch.setattr("service.event_log.PAGE_BYTES_MAX", 3_000)
     async with projected(database) as world:
         await append_history(world.appender, a_history(Random(3), steps=100))
-        async with LogSource(world.postgres, world.checkpoints).open() as feed:
+        async with LogSource(
+            world.postgres, EventLog(world.postgres, VAULT), world.checkpoints
+        ).open() as feed:
             batch = await feed.next()
-        stored = await EventLog(world.postgres).page(Position(0))
+        stored = await EventLog(world.postgres, VAULT).page(Position(0))
         assert 0 < len(batch.facts) == len(stored) < 100
         assert sum(len(fact.data.encode()) for fact in stored) < 3_000
-        await world.catch_up(LogSource(world.postgres, world.checkpoints))
+        await world.catch_up(
+            LogSource(world.postgres, EventLog(world.postgres, VAULT), world.checkpoints)
+        )
         await world.assert_exact()

@@ -21,6 +21,7 @@ from tests.support.logs import a_creation
 from tests.support.projections import CURRENCIES, Projected, a_history, append_history, running
 from tests.support.relays import World, a_world, is_true
 from tests.support.topics import eventually
+from tests.support.vaults import VAULT
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Pipeline:
     def worker(self) -> Runner:
         source = KafkaSource(
             self.world.config,
-            EventLog(self.model.postgres),
+            EventLog(self.model.postgres, VAULT),
             self.model.checkpoints,
             metrics=self.model.observed,
             batch_events_max=50,

@@ -23,6 +23,7 @@ from tests.end_to_end.command import run
 from tests.servers.server import Handle
 from tests.support.relays import World, a_world, running
 from tests.support.topics import eventually
+from tests.support.vaults import VAULT
 
 FIRST = 30  # events of ten customers
 
@@ -94,7 +95,7 @@ async def test_a_partition_that_is_ahead_does_not_stand_for_the_others(world: Wo
     await world.append(10)
     recorded = await world.recorded()
     assert recorded is not None
-    page = await EventLog(world.postgres).page(Position(FIRST), limit=100)
+    page = await EventLog(world.postgres, VAULT).page(Position(FIRST), limit=100)
     batch = next_batch(Standing(*recorded), page)
     assert len(batch.records) > 1
     ahead = max(batch.records, key=lambda partition: batch.after.tails[partition])

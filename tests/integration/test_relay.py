@@ -22,6 +22,7 @@ from tests.servers.server import Handle
 from tests.support.logs import appending
 from tests.support.relays import World, a_world, is_true, running
 from tests.support.topics import chain_breaks, events_of, eventually, watermarks_of
+from tests.support.vaults import VAULT
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ async def test_every_event_is_published_once_in_order_while_others_write(world: 
     by_customer = sorted(events, key=lambda event: event.customer_id)  # stable: keeps the order
     for _, history in groupby(by_customer, key=lambda event: event.customer_id):
         assert [event.version for event in history] == [1, 2, 3]
-    log = {event.position: event for event in await EventLog(world.postgres).page(0)}
+    log = {event.position: event for event in await EventLog(world.postgres, VAULT).page(0)}
     assert all(event.decoded() == log[event.position].decoded().event for event in events)
     assert all(event.time == log[event.position].time for event in events)
     assert world.observed.events == 720
@@ -142,7 +143,14 @@ async def test_a_batch_that_bytes_have_cut_is_followed_by_one_that_was_read_ahea
     monkeypatch.setattr(EventLog, "page", noting)
     await world.append(30)
     delivery = SlowDelivery(AtLeastOnce(world.postgres, world.config), reads, 90, [])
-    async with running(Relay(world.postgres, delivery, Lease(world.postgres, world.topic))):
+    async with running(
+        Relay(
+            world.postgres,
+            EventLog(world.postgres, VAULT),
+            delivery,
+            Lease(world.postgres, world.topic),
+        )
+    ):
         await eventually(world.all_is_recorded)
 
     events = await world.events()

@@ -19,15 +19,17 @@ STANDBY_TAKES_OVER_WITHIN_SECONDS = 4.0
 
 RELAY_PROCESS = """
 import asyncio, sys
+from service.event_log import EventLog
 from service.kafka import KafkaConfig
 from service.postgres import Postgres
 from service.relay import AtLeastOnce, Lease, Relay
+from tests.support.vaults import VAULT
 
 async def main(database_url, bootstrap_servers, prefix, idempotence):
     config = KafkaConfig(bootstrap_servers, topic_prefix=prefix, idempotence=idempotence == "True")
     async with Postgres.connect(database_url) as postgres:
         lease = Lease(postgres, config.events_topic.name)
-        await Relay(postgres, AtLeastOnce(postgres, config), lease).run()
+        await Relay(postgres, EventLog(postgres, VAULT), AtLeastOnce(postgres, config), lease).run()
 
 asyncio.run(main(*sys.argv[1:]))
 """

@@ -29,8 +29,8 @@ from service.tokens import (
 )
 from tests.support.logs import a_change, a_creation, appending
 
-KEYS = TokenKeys(MasterKey(bytes(32)))
-OTHER_KEYS = TokenKeys(MasterKey(bytes(31) + b"1"))
+KEYS = TokenKeys(MasterKey.of(bytes(32)))
+OTHER_KEYS = TokenKeys(MasterKey.of(bytes(31) + b"1"))
 BLINK = 0.001
 ORDER = Order(
     order_id="1",

@@ -18,6 +18,7 @@ from service.postgres import Postgres
 from service.tokens import SCOPES
 from tests.property.api_model import Call
 from tests.support.api import Answer, Api, running_api
+from tests.support.vaults import VAULT
 
 
 @dataclass
@@ -74,7 +75,7 @@ async def _hold(
     database_url: str, started: asyncio.Future[tuple[Api, EventLog]], ended: asyncio.Event
 ) -> None:
     async with running_api(database_url) as api, Postgres.connect(database_url) as postgres:
-        started.set_result((api, EventLog(postgres)))
+        started.set_result((api, EventLog(postgres, VAULT)))
         await ended.wait()
 
 

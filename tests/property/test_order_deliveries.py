@@ -25,6 +25,7 @@ from service.postgres import Postgres
 from tests.servers.databases import Databases
 from tests.support.logs import a_creation, appending
 from tests.support.orders import a_record, add_tenant
+from tests.support.vaults import VAULT
 
 CUSTOMERS = 2
 STATUSES = ("pending", "placed", "paid", "completed", "cancelled", "failed")
@@ -108,7 +109,7 @@ async def world(databases: Databases) -> AsyncIterator[World]:
     url = await databases.create()
     async with Postgres.connect(url) as postgres, appending(postgres) as appender:
         await add_tenant(postgres, "default")
-        yield World(postgres, appender, EventLog(postgres))
+        yield World(postgres, appender, EventLog(postgres, VAULT))
     await databases.drop(url)
 
 

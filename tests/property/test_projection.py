@@ -20,6 +20,7 @@ from service.event_log import EventLog, StoredEvent
 from service.events import Position
 from tests.servers.databases import Databases
 from tests.support.projections import Projected, a_history, append_history, projected
+from tests.support.vaults import VAULT
 
 Window: TypeAlias = tuple[int, int, bool]
 """Where a batch begins and ends, in percent of the history, and whether a rival applies it too."""
@@ -37,7 +38,7 @@ async def world(databases: Databases) -> AsyncIterator[Projected]:
 
 
 async def told(world: Projected, after: int) -> list[StoredEvent]:
-    return await EventLog(world.postgres).page(Position(after))
+    return await EventLog(world.postgres, VAULT).page(Position(after))
 
 
 def cut(events: list[StoredEvent], window: Window) -> list[StoredEvent]:

@@ -21,7 +21,6 @@ from service.http.pages import documentation_pages
 from service.http.rate_limit import RateLimit
 from service.http.request_metrics import RequestMetrics
 from service.http.server import serve
-from service.master_key import MasterKey
 from service.postgres import Postgres
 from service.queries import Queries
 from service.telemetry import Readiness
@@ -29,6 +28,7 @@ from service.token_keys import TokenKeys
 from service.tokens import SCOPES, Authenticator, Tokens
 from tests.support.logs import appending
 from tests.support.up_to_date_queries import up_to_date
+from tests.support.vaults import KEY, VAULT
 
 ANSWER_TIMEOUT_SECONDS = 20.0
 
@@ -147,8 +147,8 @@ async def serving_api(
 ) -> AsyncIterator[Api]:
     """The same, and what lists show is the caller's affair."""
     async with appending(postgres) as appender:
-        log = EventLog(postgres)
-        keys = TokenKeys(MasterKey(b"k" * 32))
+        log = EventLog(postgres, VAULT)
+        keys = TokenKeys(KEY)
         tokens = Tokens(postgres, keys)
         epoch = (await log.head()).epoch
         dependencies = Dependencies(
@@ -156,6 +156,7 @@ async def serving_api(
             queries=queries,
             authenticator=Authenticator(postgres, keys),
             epoch=lambda: epoch,
+            digest_key=KEY.subkey("idempotency"),
             rate_limit=rate_limit,
         )
         pages = {**operations_pages(ready, lambda: b"# none\n"), **documentation_pages()}

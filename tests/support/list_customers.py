@@ -36,6 +36,7 @@ from service.postgres import Postgres
 from tests.support.histories import META, an_order
 from tests.support.projections import CURRENCIES
 from tests.support.read_model_seed import SeededCustomer
+from tests.support.vaults import VAULT
 
 TENANTS = tuple(CURRENCIES)
 DAY = datetime(2024, 3, 10, tzinfo=UTC)
@@ -199,7 +200,7 @@ class ListedCustomers:
     async def _apply(self, batch: Sequence[StoredEvent]) -> None:
         if not batch:
             return
-        checkpoints, log = Checkpoints(self._postgres), EventLog(self._postgres)
+        checkpoints, log = Checkpoints(self._postgres), EventLog(self._postgres, VAULT)
         epoch = (await log.head()).epoch
         place = (await checkpoints.take_over({LOG_PARTITION}, epoch))[LOG_PARTITION]
         move = Move(place, batch[-1].position, 0, batch[-1].time)

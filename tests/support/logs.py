@@ -14,12 +14,13 @@ from service.events import CustomerCreated, Event, Version
 from service.identifiers import CustomerId, new_customer_id
 from service.postgres import Postgres
 from tests.support.histories import META
+from tests.support.vaults import VAULT
 
 
 @asynccontextmanager
 async def appending(postgres: Postgres) -> AsyncIterator[Appender]:
     """An appender that runs for the length of the block."""
-    appender = Appender(postgres)
+    appender = Appender(postgres, VAULT)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(appender.run())
         try:
@@ -32,17 +33,22 @@ async def appending(postgres: Postgres) -> AsyncIterator[Appender]:
 async def handling(database_url: str) -> AsyncIterator[CommandHandler]:
     """What one API process has between HTTP and the database."""
     async with Postgres.connect(database_url) as postgres, appending(postgres) as appender:
-        yield CommandHandler(EventLog(postgres), appender)
+        yield CommandHandler(EventLog(postgres, VAULT), appender)
 
 
 def a_creation(
-    email: str, *, tenant: str = "default", key: Key | None = None, expected_version: int = 0
+    email: str,
+    *,
+    tenant: str = "default",
+    key: Key | None = None,
+    expected_version: int = 0,
+    tags: tuple[str, ...] = (),
 ) -> Append:
     return Append(
         tenant=tenant,
         customer_id=new_customer_id(),
         expected_version=Version(expected_version),
-        events=(CustomerCreated(email=email, first_name="Jane"),),
+        events=(CustomerCreated(email=email, first_name="Jane", tags=tags),),
         meta=META,
         claim_email=email,
         key=key,

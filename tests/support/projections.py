@@ -57,9 +57,11 @@ from service.events import (
 from service.folding import grams, search_words, sort_key, tag_key
 from service.identifiers import AddressId, CustomerId, EventId
 from service.postgres import Postgres
+from service.vault import Vault
 from tests.support.histories import META, MOMENT
 from tests.support.logs import appending
 from tests.support.topics import eventually
+from tests.support.vaults import VAULT
 
 CURRENCIES = {"default": "USD", "other": "EUR"}
 NAMES = ("Jane", "Zoë", "Ångström", 'O\'Hara "JJ"', "李", "ﬁnch\x1f", "x" * 40, None)
@@ -315,9 +317,9 @@ def _row(*columns: Any) -> tuple[Any, ...]:
     return columns
 
 
-async def recorded_events(postgres: Postgres) -> list[RecordedEvent]:
+async def recorded_events(postgres: Postgres, vault: Vault = VAULT) -> list[RecordedEvent]:
     """The whole log."""
-    log = EventLog(postgres)
+    log = EventLog(postgres, vault)
     events: list[RecordedEvent] = []
     while page := await log.page(Position(len(events))):
         events += [each.decoded() for each in page]
@@ -390,19 +392,20 @@ class Projected:
         return Checkpoints(self.postgres)
 
     def applier(self) -> Applier:
-        return Applier(Store(self.postgres), EventLog(self.postgres), self.observed)
+        return Applier(Store(self.postgres), EventLog(self.postgres, VAULT), self.observed)
 
     def runner(self, source: Source | None = None, *, batch_events_max: int = 100) -> Runner:
         return Runner(
             source
             or LogSource(
                 self.postgres,
+                EventLog(self.postgres, VAULT),
                 self.checkpoints,
                 batch_events_max=batch_events_max,
                 standby_seconds=0.05,
             ),
             self.applier(),
-            EventLog(self.postgres),
+            EventLog(self.postgres, VAULT),
             self.checkpoints,
             metrics=self.observed,
         )

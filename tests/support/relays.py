@@ -17,6 +17,7 @@ from service.relay import AtLeastOnce, Lease, NoMetrics, Relay, Standing
 from tests.servers.server import Handle
 from tests.support.logs import a_change, a_creation, appending
 from tests.support.topics import events_of, read_topic
+from tests.support.vaults import VAULT
 
 
 class Observed(NoMetrics):
@@ -53,6 +54,7 @@ class World:
     def relay(self, *, batch_events_max: int = 1_000, creates_topics: bool = False) -> Relay:
         return Relay(
             self.postgres,
+            EventLog(self.postgres, VAULT),
             AtLeastOnce(self.postgres, self.config, creates_topics=creates_topics),
             Lease(self.postgres, self.topic),
             metrics=self.observed,

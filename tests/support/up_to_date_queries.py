@@ -23,6 +23,7 @@ from service.postgres import Postgres
 from service.queries import Listed, Queries
 from service.queries.progress import Progress
 from tests.support.projections import running
+from tests.support.vaults import VAULT
 
 CURSOR_KEY = b"a key of cursors, for tests"
 WAIT_SECONDS = 15.0  # for what was written
@@ -50,8 +51,8 @@ class UpToDateQueries(Queries):
 @asynccontextmanager
 async def up_to_date(postgres: Postgres) -> AsyncIterator[UpToDateQueries]:
     """The queries, with a projection that follows the log for the length of the block."""
-    log, checkpoints = EventLog(postgres), Checkpoints(postgres)
+    log, checkpoints = EventLog(postgres, VAULT), Checkpoints(postgres)
     applier = Applier(Store(postgres), log, NoMetrics())
-    source = LogSource(postgres, checkpoints)
+    source = LogSource(postgres, log, checkpoints)
     async with running(Runner(source, applier, log, checkpoints)):
         yield UpToDateQueries(postgres, log)

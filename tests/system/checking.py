@@ -30,7 +30,7 @@ CURRENCY = "USD"
 async def check_everything(system: Installation, api: Role, ledger: Ledger) -> None:
     """Waits until the read model is where the log is."""
     async with Postgres.connect(system.database_url, pool_size_max=2) as postgres:
-        events = await recorded_events(postgres)
+        events = await recorded_events(postgres, system.vault)
         check_log(events)
         check_writes(ledger.writes, events)
         await eventually(lambda: _shows(system, api, len(events)), CAUGHT_UP_WITHIN_SECONDS)

@@ -15,6 +15,8 @@ from signal import SIGKILL
 import aiohttp
 
 from service.embedded.child_process import free_port
+from service.master_key import KeySource
+from service.vault import Vault
 from tests.end_to_end.command import Running, run, running
 from tests.servers.server import Server
 from tests.support.topics import eventually
@@ -66,6 +68,13 @@ class Installation:
     @property
     def bootstrap_servers(self) -> str:
         return self.settings["KAFKA_BOOTSTRAP_SERVERS"]
+
+    @property
+    def vault(self) -> Vault:
+        """Opens what the roles have sealed."""
+        key = KeySource(self.folder / "master.key").read()
+        assert key is not None, "migrate makes it"
+        return Vault(key)
 
     @property
     def events_topic(self) -> str:

@@ -48,7 +48,7 @@ async def test_requests_in_flight_are_answered(installation: Installation, proce
         assert [answer.status for answer in answers] == [201] * CALLERS
         assert await asyncio.to_thread(api.process.process.wait, STOP_TIMEOUT_SECONDS) == 0
         assert api.failures == []
-        events = await recorded_events(postgres)
+        events = await recorded_events(postgres, installation.vault)
     check_log(events)
     mine = {request_id for write in ledger.writes for request_id in write.request_ids}
     check_writes(ledger.writes, [event for event in events if event.meta.request_id in mine])

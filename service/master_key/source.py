@@ -1,0 +1,121 @@
+"""Where the master key comes from: a file, the environment, or whatever else can tell it.
+
+Invariant: a key file never exists half-written, and no key in it is ever lost by writing it.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Protocol
+
+from typing_extensions import override
+
+from service.errors import ConfigurationError
+from service.master_key.key import KEY_BYTES, MasterKey, parse
+
+FILE_BYTES_MAX = 1_024
+
+
+class KeyProvider(Protocol):
+    """What tells the key; a key management service would be one. `str` names it to an operator.
+
+    Asked at a start and when keys turn up that were wrapped by one not known yet.
+    """
+
+    def read(self) -> MasterKey | None:
+        """None where there is none yet. Raises ConfigurationError for what is no key."""
+
+    def create(self) -> MasterKey:
+        """Make one; where another process was first, its key. Raises ConfigurationError where
+        that is an operator's business."""
+
+    def replace(self, key: MasterKey) -> None:
+        """Keep this one from now on. Raises ConfigurationError as `create` does."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Its text if that is given, by the environment; else a file."""
+
+    path: Path
+    given: str | None = field(default=None, repr=False)
+
+    @override
+    def __str__(self) -> str:
+        return str(self.path) if self.given is None else "CUSTOMERS_MASTER_KEY"
+
+    def read(self) -> MasterKey | None:
+        if self.given is not None:
+            return parse(self.given, str(self))
+        try:
+            with self.path.open("rb") as file:
+                text = file.read(FILE_BYTES_MAX).decode("ascii", errors="replace")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigurationError(
+                f"The master key {self} cannot be read: {error.strerror}."
+            ) from None
+        return parse(text, str(self))
+
+    def create(self) -> MasterKey:
+        text = base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode() + "\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            _write(self.path, text, replace=False)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise _unwritable(self, error) from None
+        key = self.read()
+        assert key is not None, "just written"
+        return key
+
+    def replace(self, key: MasterKey) -> None:
+        if self.given is not None:
+            raise ConfigurationError(
+                f"The master key is in {self}, which only you can change: put the new wrap: key"
+                " before the old one, restart every role, and rotate again."
+            )
+        try:
+            _write(self.path, key.text(), replace=True)
+        except OSError as error:
+            raise _unwritable(self, error) from None
+
+
+def _unwritable(source: KeySource, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"The master key {source} cannot be written: {error.strerror}.")
+
+
+def _write(path: Path, text: str, *, replace: bool) -> None:
+    """Whole or not at all, and on the disk. Raises FileExistsError where it must not replace."""
+    # Such a file can be read and written by its owner only, and so can the link.
+    with NamedTemporaryFile("w", dir=path.parent, prefix=path.name) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+        if replace:
+            aside = path.with_name(f"{path.name}.new")
+            aside.unlink(missing_ok=True)
+            os.link(file.name, aside)
+            _keep_owner(aside, path)
+            aside.replace(path)
+        else:
+            os.link(file.name, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _keep_owner(new: Path, old: Path) -> None:
+    """The roles may run as another user than the operator who rotates."""
+    found = old.stat()
+    os.chown(new, found.st_uid, found.st_gid)
+    new.chmod(found.st_mode & 0o777)

@@ -1,0 +1,85 @@
+"""What of an event tells about a person; pure.
+
+Invariant: it follows from the marks in service.events alone, so a new personal field is sealed
+without a word here. What is left keeps the event's shape: it decodes, and shows nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import UnionType
+from typing import Final, TypeAlias, Union, cast, get_args, get_origin
+
+import orjson
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from service.events import EVENT_TYPES, Personal
+
+Blank: TypeAlias = str | None
+_Spec: TypeAlias = "Mapping[str, _Step]"
+
+
+class _Map:
+    """A map of any keys: left without one."""
+
+
+_MAP: Final = _Map()
+_Step: TypeAlias = "Blank | _Map | _Spec"
+
+
+def is_personal(type_name: str) -> bool:
+    """Whether events of this type hold anything personal."""
+    return bool(_SPECS[type_name])
+
+
+def blanked(type_name: str, data: str) -> str | None:
+    """The event's JSON with every personal value blank; None where it holds nothing personal."""
+    spec = _SPECS[type_name]
+    if not spec:
+        return None
+    fields: dict[str, object] = orjson.loads(data)
+    _blank(fields, spec)
+    return orjson.dumps(fields).decode()
+
+
+def _blank(fields: dict[str, object], spec: _Spec) -> None:
+    for name in spec.keys() & fields.keys():
+        step = spec[name]
+        if isinstance(step, Mapping):
+            held = fields[name]
+            for each in held if isinstance(held, list) else [held]:
+                _blank(cast("dict[str, object]", each), step)
+        else:
+            fields[name] = {} if isinstance(step, _Map) else step
+
+
+def _spec(model: type[BaseModel]) -> _Spec:
+    """By the fields' names in JSON. Fields without anything personal are left out."""
+    steps: dict[str, _Step] = {}
+    for name, field in model.model_fields.items():
+        if any(isinstance(mark, Personal) for mark in field.metadata):
+            steps[field.alias or name] = _blank_of(field)
+        elif nested := _nested(field):
+            steps[field.alias or name] = nested
+    return steps
+
+
+def _blank_of(field: FieldInfo) -> Blank | _Map:
+    kind = field.annotation
+    if get_origin(kind) is dict:
+        return _MAP
+    if get_origin(kind) in {Union, UnionType} and type(None) in get_args(kind):
+        return None
+    return ""
+
+
+def _nested(field: FieldInfo) -> _Spec:
+    """Of a field that is a model, or a tuple of them."""
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return _spec(kind)
+    return {}
+
+
+_SPECS: Final[Mapping[str, _Spec]] = {kind.type: _spec(kind) for kind in EVENT_TYPES}

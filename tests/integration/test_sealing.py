@@ -1,0 +1,208 @@
+"""Personal data in the database: sealed from the first write on, and gone with its key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from service.appender import Appender
+from service.command_handler import CommandHandler
+from service.customer import CreateCustomer, DeleteCustomer, UpdateCustomer
+from service.errors import Corrupt, NotFound, Unavailable
+from service.event_log import EventLog
+from service.events import CustomerChanges, CustomerCreated, Position
+from service.identifiers import CustomerId, new_customer_id
+from service.master_key import MasterKey, WrappingKey
+from service.postgres import Postgres
+from service.vault import Vault
+from tests.support.dump import dump
+from tests.support.logs import a_request, appending
+from tests.support.vaults import KEY, VAULT
+
+SECRETS = ("jane@example.com", "janet@example.com", "Janet", "Doubtfire", "+1-555-0123", "hush")
+
+
+@dataclass
+class World:
+    postgres: Postgres
+    appender: Appender
+    log: EventLog
+    handler: CommandHandler
+
+    async def jane(self) -> CustomerId:
+        customer_id = new_customer_id()
+        command = CreateCustomer(
+            id=customer_id,
+            email="jane@example.com",
+            first_name="Janet",
+            last_name="Doubtfire",
+            phone="+1-555-0123",
+            metadata={"hush": "hush"},
+        )
+        await self.handler.handle(a_request(customer_id, command))
+        change = UpdateCustomer(CustomerChanges(email="janet@example.com"))
+        await self.handler.handle(a_request(customer_id, change))
+        return customer_id
+
+    async def delete(self, customer_id: CustomerId) -> None:
+        await self.handler.handle(a_request(customer_id, DeleteCustomer()))
+
+    def stranger(self) -> CommandHandler:
+        """Another process, which remembers nothing."""
+        return CommandHandler(EventLog(self.postgres, VAULT), self.appender)
+
+
+@pytest.fixture
+async def world(database: str) -> AsyncIterator[World]:
+    async with Postgres.connect(database) as postgres, appending(postgres) as appender:
+        log = EventLog(postgres, VAULT)
+        yield World(postgres, appender, log, CommandHandler(log, appender))
+
+
+def found(haystack: bytes) -> list[str]:
+    return [secret for secret in SECRETS if secret.encode() in haystack]
+
+
+async def test_nothing_personal_lies_in_clear_in_the_log(world: World) -> None:
+    await world.jane()
+    await world.postgres.execute("ANALYZE")
+    assert found(await dump(world.postgres)) == []
+    first, _ = await world.log.page(Position(0))
+    assert first.decoded().event == CustomerCreated(
+        email="jane@example.com",
+        first_name="Janet",
+        last_name="Doubtfire",
+        phone="+1-555-0123",
+        metadata={"hush": "hush"},
+    )
+
+
+async def test_a_deletion_destroys_the_key_and_the_history_stays(world: World) -> None:
+    customer_id = await world.jane()
+    await world.delete(customer_id)
+    created, updated, deleted = await world.log.page(Position(0))
+    assert [created.is_forgotten, updated.is_forgotten, deleted.is_forgotten] == [True, True, False]
+    assert found((created.data + updated.data).encode()) == []
+    assert created.decoded().event == CustomerCreated(email="")
+    kept = await world.postgres.fetch(
+        lambda *row: row, "SELECT wrapped, destroyed_at IS NULL FROM vault.customer_key"
+    )
+    assert kept == [(None, False)]
+    assert await world.postgres.fetch(str, "SELECT email FROM log.email_claim") == []
+    again = new_customer_id()
+    await world.handler.handle(a_request(again, CreateCustomer(id=again, email="jane@example.com")))
+
+
+async def test_another_process_that_knew_the_customer_changes_nothing_after_a_deletion(
+    world: World,
+) -> None:
+    customer_id = await world.jane()
+    other = world.stranger()
+    await other.handle(a_request(customer_id, UpdateCustomer(CustomerChanges(first_name="Jan"))))
+    await world.delete(customer_id)
+    with pytest.raises(NotFound, match="customer_deleted"):
+        await other.handle(
+            a_request(customer_id, UpdateCustomer(CustomerChanges(first_name="Joan")))
+        )
+
+
+async def test_changes_and_a_deletion_at_once_leave_no_key(world: World) -> None:
+    customer_id = await world.jane()
+    others = [world.stranger() for _ in range(8)]
+    change = a_request(customer_id, UpdateCustomer(CustomerChanges(first_name="Jan")))
+    await asyncio.gather(
+        *(each.handle(change) for each in others),
+        world.delete(customer_id),
+        return_exceptions=True,
+    )
+    *before, last = [each async for each in world.log.stream("default", customer_id)]
+    assert last.event.type == "customer.deleted"
+    assert all("Jan" not in repr(each.event) for each in before)
+
+
+async def test_a_lost_key_is_a_clear_error_and_not_a_deletion(world: World) -> None:
+    customer_id = await world.jane()
+    await world.postgres.execute("DELETE FROM vault.customer_key")
+    with pytest.raises(Corrupt, match=f"the key of {customer_id} is lost, and it was not deleted"):
+        await world.log.page(Position(0))
+    with pytest.raises(Corrupt, match="is lost"):
+        await world.stranger().handle(
+            a_request(customer_id, UpdateCustomer(CustomerChanges(first_name="Jan")))
+        )
+    assert (await world.log.head()).position == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE vault.customer_key SET wrapped = substr(wrapped, 1, 40)",
+        "UPDATE vault.customer_key SET wrapped = ''",
+        "UPDATE vault.customer_key SET wrapped = set_byte(wrapped, 30, get_byte(wrapped, 30) # 1)",
+    ],
+    ids=["truncated", "empty", "one bit"],
+)
+async def test_a_damaged_key_is_a_clear_error(damage: str, world: World) -> None:
+    customer_id = await world.jane()
+    await world.postgres.execute(damage)
+    with pytest.raises(Corrupt, match=f"the stored key of {customer_id} is damaged"):
+        await world.log.page(Position(0))
+    with pytest.raises(Corrupt, match="damaged"):
+        await world.stranger().handle(
+            a_request(customer_id, UpdateCustomer(CustomerChanges(first_name="Jan")))
+        )
+    assert (await world.log.head()).position == 2
+
+
+async def test_with_another_master_key_nothing_is_read_and_nothing_is_written(
+    world: World,
+) -> None:
+    customer_id = await world.jane()
+    stranger = Vault(MasterKey.of(b"o" * 32))
+    with pytest.raises(Unavailable, match="master_key_outdated"):
+        await EventLog(world.postgres, stranger).page(Position(0))
+    appender = Appender(world.postgres, stranger)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(appender.run())
+        handler = CommandHandler(EventLog(world.postgres, stranger), appender)
+        new = new_customer_id()
+        for request in (
+            a_request(customer_id, UpdateCustomer(CustomerChanges(first_name="Jan"))),
+            a_request(new, CreateCustomer(id=new, email="joe@example.com")),
+        ):
+            with pytest.raises(Unavailable, match="master_key_outdated"):
+                await handler.handle(request)
+        appender.stop()
+    assert (await world.log.head()).position == 2
+
+
+async def test_a_writer_takes_up_the_new_master_key_under_way(world: World) -> None:
+    await world.jane()
+    new = KEY.with_wrapping(WrappingKey(b"n" * 32), *KEY.wrapping)
+
+    class Provider:
+        def read(self) -> MasterKey:
+            return new
+
+        def create(self) -> MasterKey:
+            raise NotImplementedError
+
+        def replace(self, key: MasterKey) -> None:
+            raise NotImplementedError
+
+    await world.postgres.execute("UPDATE vault.wrapping_key SET id = $1", new.wrapping[0].id)
+    vault = Vault(KEY, Provider())
+    appender = Appender(world.postgres, vault)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(appender.run())
+        handler = CommandHandler(EventLog(world.postgres, vault), appender)
+        joe = new_customer_id()
+        await handler.handle(a_request(joe, CreateCustomer(id=joe, email="joe@example.com")))
+        appender.stop()
+    wrapped = await world.postgres.fetch_one(
+        bytes, "SELECT wrapped FROM vault.customer_key WHERE customer_id = $1", joe
+    )
+    assert wrapped is not None
+    assert wrapped.startswith(new.wrapping[0].id)

@@ -1,0 +1,23 @@
+"""What is left of events once their customers are deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from service.events import CustomerDeleted, RecordedEvent, decode, encode
+from service.vault import blanked
+
+
+def as_kept(told: Iterable[RecordedEvent]) -> list[RecordedEvent]:
+    """In order of position; what was personal is blank where the customer was deleted later on."""
+    events = sorted(told, key=lambda event: event.position)
+    gone = {each.customer_id for each in events if isinstance(each.event, CustomerDeleted)}
+    return [_blank(each) if each.customer_id in gone else each for each in events]
+
+
+def _blank(recorded: RecordedEvent) -> RecordedEvent:
+    event = recorded.event
+    data = encode(event)
+    blank = decode(event.type, event.schema_version, blanked(event.type, data) or data)
+    return replace(recorded, event=blank)

@@ -1,0 +1,140 @@
+"""Sealing: what is personal goes under the customer's key, opens in its own place, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+import pytest
+
+from service.errors import Corrupt, Unavailable
+from service.events import EVENT_TYPES, Event, decode
+from service.identifiers import CustomerId
+from service.master_key import MasterKey, WrappingKey
+from service.vault import CustomerKey, Vault, blanked, is_personal, place
+from tests.support.vaults import KEY
+from tests.unit.test_golden_events import GOLDEN
+
+JANE, JOE = CustomerId("cust_jane"), CustomerId("cust_joe")
+PERSONAL_FIELDS = frozenset(
+    [
+        "email",
+        "firstName",
+        "lastName",
+        "phone",
+        "metadata",
+        "label",
+        "line1",
+        "city",
+        "state",
+        "postalCode",
+    ]
+)
+
+
+def texts(value: object) -> Iterator[str]:
+    """Every text in JSON that stands under a personal field."""
+    if isinstance(value, dict):
+        for name, held in value.items():
+            if name in PERSONAL_FIELDS:
+                yield orjson.dumps(held).decode()
+            else:
+                yield from texts(held)
+    elif isinstance(value, list):
+        for each in value:
+            yield from texts(each)
+
+
+@pytest.mark.parametrize("kind", EVENT_TYPES, ids=lambda kind: kind.type)
+def test_what_is_left_of_an_event_shows_nobody_and_still_decodes(kind: type[Event]) -> None:
+    path = GOLDEN / f"{kind.type}.v{kind.schema_version}.json"
+    for example in orjson.loads(path.read_bytes())["examples"]:
+        data = example["data"]
+        blank = blanked(kind.type, orjson.dumps(data).decode())
+        assert (blank is None) == (not is_personal(kind.type))
+        if blank is None:
+            assert list(texts(data)) == []
+        else:
+            assert set(texts(orjson.loads(blank))) <= {'""', "null", "{}"}
+            assert orjson.loads(blank).keys() == data.keys()
+            decode(kind.type, kind.schema_version, blank)
+
+
+def test_what_is_sealed_opens_in_its_own_place_only() -> None:
+    key = CustomerKey.new()
+    here = place(JANE, "customer.created", 1, 1)
+    sealed = key.seal(b"Jane", here)
+    assert b"Jane" not in sealed
+    assert key.seal(b"Jane", here) != sealed
+    assert key.open(sealed, here) == b"Jane"
+    for there in (
+        place(JOE, "customer.created", 1, 1),
+        place(JANE, "customer.updated", 1, 1),
+        place(JANE, "customer.created", 2, 1),
+        place(JANE, "customer.created", 1, 2),
+    ):
+        with pytest.raises(Corrupt, match="damaged, or its key is another"):
+            key.open(sealed, there)
+
+
+@pytest.mark.parametrize("length", [0, 1, 12, 20, -1])
+def test_what_is_cut_off_does_not_open(length: int) -> None:
+    key, here = CustomerKey.new(), place(JANE, "customer.created", 1, 1)
+    sealed = key.seal(b"Jane", here)
+    with pytest.raises(Corrupt, match="damaged"):
+        key.open(sealed[:length], here)
+    wrapped = Vault(KEY).wrap(JANE, key)
+    with pytest.raises(Corrupt, match="the stored key of cust_jane is damaged"):
+        Vault(KEY).unwrap(JANE, wrapped[:length])
+
+
+def test_a_wrapped_key_is_one_customers() -> None:
+    vault = Vault(KEY)
+    key = CustomerKey.new()
+    wrapped = vault.wrap(JANE, key)
+    assert key.secret not in wrapped
+    assert vault.unwrap(JANE, wrapped).secret == key.secret
+    with pytest.raises(Corrupt, match="the stored key of cust_joe is damaged"):
+        vault.unwrap(JOE, wrapped)
+
+
+class Provider:
+    """A key management service, as one would stand behind this: it tells a key when asked."""
+
+    def __init__(self, key: MasterKey) -> None:
+        self.key = key
+
+    def read(self) -> MasterKey:
+        return self.key
+
+    def create(self) -> MasterKey:
+        raise NotImplementedError
+
+    def replace(self, key: MasterKey) -> None:
+        self.key = key
+
+
+def test_a_process_takes_up_a_rotated_key_when_it_meets_one() -> None:
+    old, new = KEY.wrapping[0], WrappingKey(b"n" * 32)
+    provider = Provider(KEY)
+    here, there = Vault(KEY, provider), Vault(KEY.with_wrapping(new, old))
+    key = CustomerKey.new()
+    wrapped = there.wrap(JANE, key)
+    with pytest.raises(Unavailable, match="does not have"):
+        here.unwrap(JANE, wrapped)
+    provider.replace(KEY.with_wrapping(new, old))
+    assert here.unwrap(JANE, wrapped).secret == key.secret
+    assert here.wrapping_id == new.id
+    assert here.unwrap(JANE, Vault(KEY).wrap(JANE, key)).secret == key.secret
+
+
+def test_a_claim_stands_for_one_address_of_one_tenant() -> None:
+    vault, other = Vault(KEY), Vault(MasterKey.of(b"o" * 32))
+    claim = vault.claim("acme", "jane@example.com")
+    assert claim == vault.claim("acme", "jane@example.com")
+    assert claim == Vault(KEY.with_wrapping(WrappingKey(b"n" * 32))).claim(
+        "acme", "jane@example.com"
+    )
+    others = {vault.claim("b", "jane@example.com"), vault.claim("acme", "joe@example.com")}
+    assert len({claim, other.claim("acme", "jane@example.com")} | others) == 4
+    assert "jane" not in claim
