@@ -21,6 +21,7 @@ import uvloop
 from benchmarks import wrk
 from benchmarks.backlog import Backlog
 from benchmarks.figures import Figure
+from benchmarks.intake import measure_intake
 from benchmarks.pipeline import measure_pipeline
 from benchmarks.postgres_server import ServerFailed, describe, empty_database
 from benchmarks.processes import ProcessFailed, Service
@@ -33,7 +34,7 @@ from tests.servers.choice import look_around, order_kafka
 from tests.servers.kafka import start_kafka
 from tests.servers.server import ServerUnavailable
 
-PARTS = (*GROUPS, "pipeline", "visible")
+PARTS = (*GROUPS, "pipeline", "visible", "intake")
 SCOPES = "customers:read,customers:write"
 EXIT_FAILED = 1
 EXIT_WRONG_USE = 2
@@ -92,6 +93,8 @@ async def _measure(
         figures += await measure_pipeline(service, backlog, tell)
     if "visible" in wanted:
         figures += await measure_visibility(service, token, sizes.visible_seconds, tell)
+    if "intake" in wanted:  # last: nobody has to publish or to show what it records
+        figures += await measure_intake(service, seeded, sizes.intake_messages, tell)
     return figures
 
 

@@ -77,7 +77,7 @@ async def _published(service: Service, postgres: Postgres, end: int) -> list[Loo
         position = await postgres.fetch_one(int, SQL["published"], topic) or 0
         return Look(monotonic(), position, position)
 
-    return await _watch(look, end)
+    return await watch(look, end)
 
 
 async def _projections(
@@ -89,14 +89,14 @@ async def _projections(
         return Look(monotonic(), *found)
 
     async with AsyncExitStack() as stack:
-        watching = asyncio.create_task(_watch(look, segment.end))
+        watching = asyncio.create_task(watch(look, segment.end))
         async with _held_back(postgres) if workers > 1 else nullcontext():
             running = await asyncio.gather(
                 *(stack.enter_async_context(service.role("projections")) for _ in range(workers))
             )
-        all_at_work = await _all_at_work(running, watching) if workers > 1 else 0.0
+        since = await all_at_work(running, watching, _APPLIED) if workers > 1 else 0.0
         looks = await watching
-    done = done_in([each for each in looks if each.time >= all_at_work], segment.start, segment.end)
+    done = done_in([each for each in looks if each.time >= since], segment.start, segment.end)
     ones = "one worker" if workers == 1 else f"{workers} workers"
     is_creating = segment.name == "creations"
     return Figure(
@@ -138,10 +138,10 @@ async def _marked(service: Service, postgres: Postgres, end: int) -> None:
         position = await postgres.fetch_one(int, SQL["marked"], topic) or 0
         return Look(monotonic(), position, position)
 
-    await _watch(look, end)
+    await watch(look, end)
 
 
-async def _watch(look: Callable[[], Awaitable[Look]], end: int) -> list[Look]:
+async def watch(look: Callable[[], Awaitable[Look]], end: int) -> list[Look]:
     """Look until all is done. Raises LoadFailed where it never is."""
     looks: list[Look] = []
     deadline = monotonic() + TIMEOUT_SECONDS
@@ -153,13 +153,15 @@ async def _watch(look: Callable[[], Awaitable[Look]], end: int) -> list[Look]:
     return looks
 
 
-async def _all_at_work(running: Sequence[Running], watching: asyncio.Task[list[Look]]) -> float:
-    """When every worker had applied something: before that, some were still starting."""
+async def all_at_work(
+    running: Sequence[Running], watching: asyncio.Task[list[Look]], counted: re.Pattern[str]
+) -> float:
+    """When each had done something, by the metric `counted`: before that, some were starting."""
     async with aiohttp.ClientSession() as session:
         for each in running:
             while not watching.done():
                 async with session.get(f"{each.url}/metrics") as answer:
-                    applied = _APPLIED.search(await answer.text())
+                    applied = counted.search(await answer.text())
                 if applied is not None and float(applied[1]) > 0:
                     break
                 await asyncio.sleep(LOOK_SECONDS)

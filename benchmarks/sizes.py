@@ -17,6 +17,7 @@ class Sizes:
     bare_seconds: float = 2.0  # of the bare handler, before and after every row
     backlog_seconds: float = 4.0  # of creating and of changing customers for the pipeline to do
     backlog_orders: int = 40_000
+    intake_messages: int = 150_000
     visible_seconds: float = 6.0
     places: int = 500  # different places in a list to ask from
     ids: int = 10_000  # different customers to ask for
@@ -33,6 +34,7 @@ def sizes_for(customers: int, seconds: float | None = None) -> Sizes:
             bare_seconds=4.0,
             backlog_seconds=15.0,
             backlog_orders=300_000,
+            intake_messages=400_000,
             visible_seconds=30.0,
             places=2_000,
             ids=100_000,

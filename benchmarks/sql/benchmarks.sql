@@ -22,6 +22,10 @@ SELECT min(position), avg(position)::float8 FROM projection.checkpoint WHERE pro
 -- name: hold_checkpoints
 SELECT partition FROM projection.checkpoint WHERE projection = 'customers' AND version = 1 ORDER BY partition FOR UPDATE;
 
+-- name: hold_log
+-- Nobody can append: whoever does moves this row.
+SELECT position FROM log.head FOR UPDATE;
+
 -- name: stir
 -- The mark of the read model moves as it does with every batch, and nothing else changes.
 INSERT INTO projection.checkpoint AS held (projection, version, partition, epoch, position, topic_id, topic_offset, event_time)

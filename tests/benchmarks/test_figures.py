@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.figures import DEPTH, LIST, RELAY, VISIBLE, Figure
+from benchmarks.figures import DEPTH, INTAKE, LIST, RELAY, VISIBLE, Figure
 from benchmarks.pipeline import Look, done_in
 from benchmarks.report import markdown
 from benchmarks.visibility import percentile, seen_at
@@ -21,6 +21,7 @@ def test_a_floor_is_met_at_its_limit_and_a_ceiling_is_not() -> None:
     assert Figure("visible", "", 1, "writes/s", p99_ms=99.9, target=VISIBLE).verdict == "met"
     assert Figure("visible", "", 1, "writes/s", p99_ms=100, target=VISIBLE).verdict == "short"
     assert Figure("relay", "", 30_000, "events/s", target=RELAY).verdict == "met"
+    assert Figure("intake", "", 19_999, "messages/s", target=INTAKE).verdict == "short"
     assert Figure("depth", "", 0.89, "of page 1", target=DEPTH).verdict == "short"
 
 
