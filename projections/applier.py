@@ -165,5 +165,6 @@ def _fold(groups: _Groups, presents: Mapping[str, Present]) -> _Folded:
 
 def _incoming(event: RecordedEvent) -> Incoming:
     return Incoming(
-        event.position, event.tenant, event.customer_id, event.version, event.time, event.event
+        *(event.position, event.tenant, event.customer_id, event.version, event.time, event.event),
+        *(event.id, event.is_forgotten),
     )

@@ -1,8 +1,9 @@
 """What a batch of events does to what is shown of a customer; pure.
 
 Invariants: an event is applied only where it is the next of its stream; one seen before is ignored,
-one too many is a gap, which the caller heals. After a deletion only orders are taken in. Count and
-spend follow from each order's last state, never from how often it was heard of.
+one too many is a gap, which the caller heals. After a deletion only orders are taken in, under an
+anonymous reference. A forgotten event proves that a deletion follows: nothing is shown from there
+on. Count and spend follow from each order's last state, never from how often it was heard of.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from projections.documents import (
@@ -32,10 +34,14 @@ from service.events import (
     OrderRecorded,
     decode,
 )
+from service.identifiers import EventId, EventKey, event_id
 
 Reason: TypeAlias = Literal["unknown_type", "undecodable", "impossible", "refused"]
 """Why an event could not be applied: a newer release wrote it; its data does not fit its model; it
 cannot follow what came before; the database does not take what it leads to."""
+
+REFERENCE_PREFIX = "anon_"
+REFERENCE_BYTES = 16  # as many as an event's id has
 
 SCHEMA_VERSIONS: Mapping[str, int] = {kind.type: kind.schema_version for kind in EVENT_TYPES}
 
@@ -45,6 +51,8 @@ class Fact(Protocol):
 
     @property
     def position(self) -> int: ...
+    @property
+    def id(self) -> EventId | EventKey: ...
     @property
     def tenant(self) -> str: ...
     @property
@@ -59,6 +67,9 @@ class Fact(Protocol):
     def data(self) -> str | bytes: ...
     @property
     def time(self) -> datetime: ...
+    @property
+    def is_forgotten(self) -> bool:
+        """The personal fields are blank: a deletion of the customer follows in the log."""
 
 
 class Incoming(NamedTuple):
@@ -70,6 +81,8 @@ class Incoming(NamedTuple):
     version: int
     time: datetime
     event: Event | Reason
+    id: EventId | EventKey  # as it is shown, or as it is stored
+    is_forgotten: bool = False
 
 
 class Contribution(NamedTuple):
@@ -83,7 +96,7 @@ class Contribution(NamedTuple):
 
 
 class Present(NamedTuple):
-    """What is shown of a customer now. `document` is JSON; None = never seen, or deleted.
+    """What is shown of a customer now. `document` is JSON; None = never seen, deleted or forgotten.
 
     `orders` holds those that the new events speak of; all of the customer's if `has_all_orders`.
     """
@@ -94,6 +107,7 @@ class Present(NamedTuple):
     currency: str  # the tenant's, in which `totalSpent` is given
     orders: Mapping[str, Contribution]
     has_all_orders: bool = False
+    reference: str | None = None  # anonymous, of a deleted customer's orders; None = not deleted
 
 
 class Stop(NamedTuple):
@@ -112,11 +126,13 @@ class Change:
     tenant: str
     old_version: int
     version: int
-    position: int = 0  # of the last event applied
+    position: int = 0  # of the last event applied; or of the one that hid a parked customer
     updated_at: datetime | None = None  # of the last event applied; None = there was none
-    document: Document | None = None  # None = deleted, or never created
+    document: Document | None = None  # None = deleted, forgotten, or never created
+    reference: str | None = None  # under which the orders stand once the customer is deleted
+    deleted_at: datetime | None = None  # None = these events hold no deletion
     before: Listing | None = None  # None = not seen before, or only orders came in
-    after: Listing | None = None  # None = deleted, or only orders came in
+    after: Listing | None = None  # None = deleted, forgotten, or only orders came in
     orders: dict[str, tuple[Contribution, Order]] = field(default_factory=dict)
     stop: Stop | None = None
     skipped: int = 0  # events seen before, or waiting because the customer is parked
@@ -132,18 +148,33 @@ def incoming(fact: Fact) -> Incoming:
     except Corrupt:
         is_known = fact.schema_version <= SCHEMA_VERSIONS.get(fact.type, 0)
         event = "undecodable" if is_known else "unknown_type"
-    return Incoming(fact.position, fact.tenant, fact.customer_id, fact.version, fact.time, event)
+    return Incoming(
+        *(fact.position, fact.tenant, fact.customer_id, fact.version, fact.time, event),
+        *(fact.id, fact.is_forgotten),
+    )
+
+
+def anonymous_reference(deletion: EventId | EventKey) -> str:
+    """What a deleted customer's orders stand under, from the id of the deletion's event.
+
+    The same after every rebuild, and whoever knows only the customer's id cannot work it out.
+    """
+    name = deletion if isinstance(deletion, str) else event_id(deletion)
+    digest = blake2b(name.encode(), digest_size=REFERENCE_BYTES).hexdigest()
+    return REFERENCE_PREFIX + digest
 
 
 def fold(events: Sequence[Incoming], present: Present) -> Change:
     """One customer's events, in order and at least one, on top of what is shown."""
     first = events[0]
     result = Change(first.customer_id, first.tenant, present.version, present.version)
-    if present.is_parked:
-        result.skipped = len(events)
-        return result
+    result.reference = present.reference
     if present.document is not None:
         result.document = read_document(present.document)
+    if present.is_parked:
+        result.skipped = len(events)
+        _hide_if_gone(result, events)
+        return result
     for each in events:
         if each.version <= result.version:
             result.skipped += 1
@@ -152,6 +183,8 @@ def fold(events: Sequence[Incoming], present: Present) -> Change:
             break
         elif not _apply(result, each):
             break
+    if result.stop is not None:
+        _hide_if_gone(result, events)
     _complete(result, present)
     return result
 
@@ -176,21 +209,49 @@ def _take_in(result: Change, each: Incoming, event: Event) -> None:
     if isinstance(event, CustomerCreated):
         if result.version != 0:
             raise Corrupt("a second creation")
-        result.document = created(each.customer_id, each.version, each.time, event)
+        if not each.is_forgotten:
+            result.document = created(each.customer_id, each.version, each.time, event)
         return
     if result.version == 0:
         raise Corrupt("a stream begins with a creation")
     if isinstance(event, OrderRecorded):
         result.orders[event.order.order_id] = contribution(event.order), event.order
-        return
-    if result.document is None:
+    elif result.reference is not None:
         raise Corrupt("only orders follow a deletion")
-    if result.before is None and result.old_version != 0:
-        result.before = listing(result.document)
-    if isinstance(event, CustomerDeleted):
-        result.document = None
-    else:
+    elif isinstance(event, CustomerDeleted):
+        result.reference, result.deleted_at = anonymous_reference(each.id), each.time
+        _hide(result)
+    elif result.document is not None and not each.is_forgotten:
+        _remember(result, result.document)
         change(result.document, event)
+    if each.is_forgotten:
+        _hide(result)
+
+
+def _remember(result: Change, document: Document) -> None:
+    """Keep what the customer is listed by now, before it changes for the first time."""
+    if result.before is None and result.old_version != 0:
+        result.before = listing(document)
+
+
+def _hide(result: Change) -> None:
+    """Show nothing of the customer any more."""
+    if result.document is not None:
+        _remember(result, result.document)
+        result.document = None
+
+
+def _hide_if_gone(result: Change, events: Sequence[Incoming]) -> None:
+    """Whoever is parked goes on waiting, but is not shown beyond a deletion heard of."""
+    if result.document is None:
+        return
+    for each in events:
+        is_gone = each.is_forgotten or isinstance(each.event, CustomerDeleted)
+        if is_gone and each.version > result.version:
+            _hide(result)
+            if result.updated_at is None:
+                result.position, result.updated_at = each.position, each.time
+            return
 
 
 def _complete(result: Change, present: Present) -> None:

@@ -38,8 +38,17 @@ class ActivityRow(NamedTuple):
     last_order_at: datetime | None
 
 
-class OrderRow(NamedTuple):
+class AnonymousRow(NamedTuple):
+    """A deletion: whose orders stand under `reference` from now on."""
+
     customer_id: str
+    reference: str
+    tenant: str
+    deleted_at: datetime
+
+
+class OrderRow(NamedTuple):
+    customer_id: str  # a deleted customer's anonymous reference
     order_id: str
     order_version: int
     currency: str
@@ -98,6 +107,7 @@ class Rows:
     listings: list[ListingRow] = field(default_factory=list)
     searches: list[SearchRow] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
+    anonymous: list[AnonymousRow] = field(default_factory=list)
     untagged: list[TagRow] = field(default_factory=list)
     tagged: list[TagRow] = field(default_factory=list)
     parked: list[Parking] = field(default_factory=list)
@@ -124,6 +134,7 @@ class Rows:
         for rows in (self.customers, self.activities, self.orders, self.listings, self.searches):
             rows.sort(key=itemgetter(0))
         self.gone.sort()
+        self.anonymous.sort()
 
 
 def _add(rows: Rows, change: Change, updated_at: datetime) -> None:
@@ -140,9 +151,14 @@ def _add(rows: Rows, change: Change, updated_at: datetime) -> None:
             item,
         )
     )
+    owner = change.reference or change.customer_id
     for order_id, (contribution, order) in change.orders.items():
         state = order.model_dump_json(by_alias=True)
-        rows.orders.append(OrderRow(change.customer_id, order_id, *contribution, state))
+        rows.orders.append(OrderRow(owner, order_id, *contribution, state))
+    if change.reference is not None and change.deleted_at is not None:
+        rows.anonymous.append(
+            AnonymousRow(change.customer_id, change.reference, change.tenant, change.deleted_at)
+        )
     if document is not None:
         _add_living(rows, change, document, updated_at)
     elif change.before is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -48,6 +49,7 @@ class _Found(NamedTuple):
     is_parked: bool | None
     document: str | None
     tenant_currency: str | None
+    reference: str | None
     order_version: int | None
     currency: str
     amount: int
@@ -98,6 +100,7 @@ class Store:
                     row.document,
                     row.tenant_currency or self._default_currency,
                     orders,
+                    reference=row.reference,
                 )
             if each.order_id is not None and row.order_version is not None:
                 orders[each.order_id] = Contribution(
@@ -120,16 +123,14 @@ class Store:
 
         Raises CheckpointLost, Contended, Unavailable; Corrupt where the database refuses a value.
         """
-        basics = _basics(rows, moves)
         counts = [(*key, change) for key, change in sorted(rows.counts.items()) if change]
-        if not (rows.listings or rows.gone or rows.parked or counts):
+        if not (rows.listings or rows.gone or rows.parked or rows.anonymous or counts):
             with _our_refusals():
-                await self._postgres.execute(SQL["apply"], *basics)
+                await self._postgres.execute(SQL["apply"], *_basics(rows, moves))
             return
         await self._learn(rows)
         async with self._postgres.transaction() as transaction:
-            with _our_refusals():
-                await transaction.execute(SQL["apply"], *basics)
+            await self._apply(transaction, rows, moves)
             await transaction.execute(SQL["apply_listing"], *self._listing(rows))
             if rows.parked:
                 await self._park(transaction, rows)
@@ -148,6 +149,16 @@ class Store:
             await transaction.execute(SQL["apply"], *_basics(Rows(), []))
             await transaction.execute(SQL["apply_listing"], *self._listing(Rows()))
             await transaction.execute(SQL["apply_counts"], *[()] * 7)
+
+    async def _apply(self, transaction: Transaction, rows: Rows, moves: Sequence[Move]) -> None:
+        """With deletions, the orders come after them: rows that are known move to the reference
+        first, so that a newer state of the same order meets its row there."""
+        others = replace(rows, orders=[]) if rows.anonymous else rows
+        with _our_refusals():
+            await transaction.execute(SQL["apply"], *_basics(others, moves))
+        if rows.anonymous:
+            await transaction.execute(SQL["anonymize"], *_transposed(rows.anonymous, 4))
+            await transaction.execute(SQL["apply"], *_basics(Rows(orders=rows.orders), []))
 
     async def _park(self, transaction: Transaction, rows: Rows) -> None:
         await transaction.execute(SQL["park"], *_transposed(rows.parked, 5))

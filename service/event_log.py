@@ -136,6 +136,7 @@ class StoredEvent(NamedTuple):
             time=self.time,
             event=decode(self.type, self.schema_version, self.data),
             meta=decode_meta(self.meta),
+            is_forgotten=self.is_forgotten,
         )
 
 

@@ -261,6 +261,7 @@ class RecordedEvent:
     time: datetime  # UTC in whole milliseconds; never goes back as positions rise
     event: Event
     meta: Meta
+    is_forgotten: bool = False  # its customer was deleted: personal fields are blank
 
 
 _DECODERS: Mapping[str, tuple[int, Callable[[str | bytes], Event]]] = {

@@ -2,7 +2,7 @@
 -- to the driver they cost a tenth of an array.
 
 -- name: present
-SELECT version, is_parked, document, tenant_currency, order_version, currency, amount, is_countable, placed_at
+SELECT version, is_parked, document, tenant_currency, anonymous_reference, order_version, currency, amount, is_countable, placed_at
 FROM customers_v1.present(string_to_array($1, E'\n'), string_to_array($2, E'\n', ''), $3);
 
 -- name: all_orders
@@ -20,6 +20,10 @@ SELECT customers_v1.apply(
     string_to_array($13, E'\n', 'null'), string_to_array($14, E'\n', 'null'),
     string_to_array($15, E'\n'), $16, $17, $18, $19,
     string_to_array($20, E'\n'), $21, $22, string_to_array($23, E'\n'), $24, $25, $26, string_to_array($27, E'\n'));
+
+-- name: anonymize
+-- After apply, where customers were deleted, and before their orders of the same batch.
+SELECT customers_v1.anonymize($1, $2, $3, $4);
 
 -- name: apply_listing
 SELECT customers_v1.apply_listing($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,

@@ -108,8 +108,13 @@ def _headers(type_name: str, *, is_watermark: bool) -> JsonObject:
         "ce_tenant": _text("Whose customer it is.", "default"),
     }
     traceparent = _text("W3C Trace Context of the request, if it had any.", TRACEPARENT)
+    forgotten: JsonObject = {
+        "const": "true",
+        "description": "Only where the customer was deleted since: personal fields are blank.",
+    }
+    optional: JsonObject = {"ce_traceparent": traceparent, "ce_forgotten": forgotten}
     required = everywhere if is_watermark else everywhere | on_events
-    properties = required if is_watermark else required | {"ce_traceparent": traceparent}
+    properties = required if is_watermark else required | optional
     return {
         "type": "object",
         "properties": {name: _as_text(schema) for name, schema in properties.items()},

@@ -28,6 +28,7 @@ _SPEC_VERSION = ("ce_specversion", b"1.0")
 _SOURCE = ("ce_source", SOURCE.encode())
 _CONTENT_TYPE = ("content-type", b"application/json")
 _WATERMARK_TYPE = ("ce_type", WATERMARK_TYPE.encode())
+_FORGOTTEN = ("ce_forgotten", b"true")
 _EMPTY_DATA = b"{}"
 _CACHED_MAX = 1_024
 
@@ -67,6 +68,8 @@ def event_record(event: StoredEvent, key: bytes, previous_position: int, epoch: 
     traceparent = _traceparent(event.meta)
     if traceparent:
         headers.append(("ce_traceparent", traceparent.encode()))
+    if event.is_forgotten:
+        headers.append(_FORGOTTEN)
     return Record(key, event.data.encode(), headers, timestamp_ms)
 
 
@@ -123,6 +126,7 @@ class ReceivedEvent(NamedTuple):
     traceparent: str | None
     partition: int
     offset: int
+    is_forgotten: bool = False  # its customer was deleted: personal fields are blank
 
     @property
     def time(self) -> datetime:
@@ -180,4 +184,5 @@ def _event(record: ConsumedRecord, headers: Mapping[str, bytes], full_type: str)
         None if traceparent is None else traceparent.decode(),
         record.partition,
         record.offset,
+        headers.get("ce_forgotten") == b"true",
     )

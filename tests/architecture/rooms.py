@@ -89,6 +89,6 @@ PURE_ROOMS = (
     "projections.documents",
 )
 PURE_IMPORTS = _words(
-    "__future__ base64 collections dataclasses datetime decimal enum functools itertools math re"
-    " typing unicodedata zlib orjson pydantic pydantic_core typing_extensions uuid_utils"
+    "__future__ base64 collections dataclasses datetime decimal enum functools hashlib itertools"
+    " math re typing unicodedata zlib orjson pydantic pydantic_core typing_extensions uuid_utils"
 )

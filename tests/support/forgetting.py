@@ -18,6 +18,8 @@ def as_kept(told: Iterable[RecordedEvent]) -> list[RecordedEvent]:
 
 def _blank(recorded: RecordedEvent) -> RecordedEvent:
     event = recorded.event
-    data = encode(event)
-    blank = decode(event.type, event.schema_version, blanked(event.type, data) or data)
-    return replace(recorded, event=blank)
+    blank = blanked(event.type, encode(event))
+    if blank is None:
+        return recorded
+    left = decode(event.type, event.schema_version, blank)
+    return replace(recorded, event=left, is_forgotten=True)

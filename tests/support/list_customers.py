@@ -192,7 +192,8 @@ class ListedCustomers:
         stored = []
         for time, event in events:
             version = self._versions[customer_id] = self._versions.get(customer_id, 0) + 1
-            place = (next(self._positions), UUID(int=version), tenant, customer_id, version)
+            position = next(self._positions)
+            place = (position, UUID(int=position), tenant, customer_id, version)
             data = (event.type, event.schema_version, encode(event), encode_meta(META))
             stored.append(StoredEvent(*place, *data, time))
         return stored

@@ -12,8 +12,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from hashlib import blake2b
 from random import Random
 from typing import Any
+
+import orjson
 
 from projections.applier import Applier
 from projections.checkpoint import Checkpoints
@@ -40,10 +43,11 @@ from service.customer import (
 )
 from service.documents import list_item
 from service.errors import NotFound, Rejected
-from service.event_log import Append, EventLog
+from service.event_log import Append, Appended, EventLog, StoredEvent
 from service.events import (
     Address,
     CustomerChanges,
+    CustomerDeleted,
     Event,
     MetadataValue,
     Order,
@@ -65,6 +69,9 @@ from tests.support.vaults import VAULT
 
 CURRENCIES = {"default": "USD", "other": "EUR"}
 NAMES = ("Jane", "Zoë", "Ångström", 'O\'Hara "JJ"', "李", "ﬁnch\x1f", "x" * 40, None)
+PERSONAL_TYPES = frozenset(
+    f"customer.{name}" for name in ("created", "updated", "address_added", "address_updated")
+)
 TAGS = ("vip", "VIP", "Straße", "early-adopter", "wholesale", "a b")
 VALUES: tuple[MetadataValue, ...] = (
     *("text", "", 1, 0, -1, 2**53, 2**64, 10**30, 1.0, 0.1, 1e22, 1e-7, -0.0, 1.5e300),
@@ -77,6 +84,8 @@ class ReadModel:
     """The rows of all tables, tags by their names; counts without those that are zero."""
 
     customers: dict[str, tuple[str, int, int, str | None, str | None]] = field(default_factory=dict)
+    references: dict[str, str] = field(default_factory=dict)  # of deleted customers
+    anonymous: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     profiles: dict[str, tuple[object, ...]] = field(default_factory=dict)
     activities: dict[str, tuple[object, ...]] = field(default_factory=dict)
     searches: dict[str, tuple[str, str, frozenset[int]]] = field(default_factory=dict)
@@ -105,12 +114,18 @@ def _expect(model: ReadModel, stream: Sequence[RecordedEvent], customer: Custome
     whole = None if customer.is_deleted else document.json_bytes().decode()
     item = None if customer.is_deleted else list_item(document).json_bytes().decode()
     model.customers[customer.id] = (tenant, last.version, last.position, whole, item)
+    owner = str(customer.id)
+    for each in stream:
+        if isinstance(each.event, CustomerDeleted):
+            owner = "anon_" + blake2b(each.id.encode(), digest_size=16).hexdigest()
+            model.references[customer.id] = owner
+            model.anonymous[owner] = (tenant, each.time)
     for each in stream:
         if isinstance(each.event, OrderRecorded):
             order = each.event.order
             held = customer.orders[order.order_id]
             state = order.model_dump_json(by_alias=True)
-            model.orders[customer.id, order.order_id] = (
+            model.orders[owner, order.order_id] = (
                 *(order.order_version, held.currency, held.amount, held.is_countable),
                 *(held.placed_at, state),
             )
@@ -138,11 +153,15 @@ def _expect(model: ReadModel, stream: Sequence[RecordedEvent], customer: Custome
     model.days[tenant, customer.created_at.date()] += 1
 
 
-def a_history(choose: Random, *, steps: int, customers: int = 4) -> list[RecordedEvent]:
+def a_history(
+    choose: Random, *, steps: int, customers: int = 4, deletion_share: float = 0.0
+) -> list[RecordedEvent]:
     """Any history that can come about, of some customers in two tenants."""
     history: list[RecordedEvent] = []
     states: dict[str, Customer] = {}
-    for event_tenant, customer_id, event in _happenings(choose, steps, customers, states):
+    for event_tenant, customer_id, event in _happenings(
+        choose, steps, customers, states, deletion_share
+    ):
         state = states.get(customer_id)
         recorded = RecordedEvent(
             position=Position(len(history) + 1),
@@ -160,12 +179,19 @@ def a_history(choose: Random, *, steps: int, customers: int = 4) -> list[Recorde
 
 
 def _happenings(
-    choose: Random, steps: int, customers: int, states: Mapping[str, Customer]
+    choose: Random,
+    steps: int,
+    customers: int,
+    states: Mapping[str, Customer],
+    deletion_share: float,
 ) -> Iterator[tuple[str, str, Event]]:
     for _ in range(steps):
         number = choose.randrange(customers)
         customer_id, tenant = f"cust_{number}", ("default", "other")[number % 2]
         state = states.get(customer_id)
+        if state is not None and not state.is_deleted and choose.random() < deletion_share:
+            yield tenant, customer_id, CustomerDeleted()
+            continue
         for event in _what_happens(choose, customer_id, state):
             yield tenant, customer_id, event
 
@@ -274,6 +300,17 @@ async def shown(postgres: Postgres) -> ReadModel:
         _row, "SELECT id, tenant, version, position, document, item FROM read_model.customer"
     ):
         model.customers[row[0]] = row[1:]
+    model.references = dict(
+        await postgres.fetch(
+            _row,
+            "SELECT id, anonymous_reference FROM customers_v1.customer"
+            " WHERE anonymous_reference IS NOT NULL",
+        )
+    )
+    for row in await postgres.fetch(
+        _row, "SELECT reference, tenant, deleted_at FROM read_model.anonymous"
+    ):
+        model.anonymous[row[0]] = row[1:]
     tags = dict(await postgres.fetch(_row, "SELECT id, name FROM read_model.tag"))
     for row in await postgres.fetch(
         _row,
@@ -317,6 +354,38 @@ def _row(*columns: Any) -> tuple[Any, ...]:
     return columns
 
 
+BLANKS: Mapping[str, object] = {
+    **dict.fromkeys(("email", "line1", "city"), ""),
+    **dict.fromkeys(("firstName", "lastName", "phone", "label", "state", "postalCode")),
+    "metadata": {},
+}
+
+
+def blank(event: StoredEvent) -> StoredEvent:
+    """The event as it is read once its customer's key is destroyed."""
+    data = _blanked(orjson.loads(event.data))
+    return event._replace(data=orjson.dumps(data).decode(), is_forgotten=True)
+
+
+def _blanked(data: Any) -> Any:
+    if isinstance(data, list):
+        return [_blanked(each) for each in data]
+    if isinstance(data, dict):
+        return {name: BLANKS.get(name, _blanked(value)) for name, value in data.items()}
+    return data
+
+
+def as_read_later(events: Sequence[StoredEvent]) -> list[StoredEvent]:
+    """The log as it is read after all of its deletions; the rest is not blank."""
+    ends = {each.customer_id: each.version for each in events if each.type == CustomerDeleted.type}
+    return [
+        blank(each)
+        if each.version < ends.get(each.customer_id, 0) and each.type in PERSONAL_TYPES
+        else each
+        for each in events
+    ]
+
+
 async def recorded_events(postgres: Postgres, vault: Vault = VAULT) -> list[RecordedEvent]:
     """The whole log."""
     log = EventLog(postgres, vault)
@@ -328,25 +397,40 @@ async def recorded_events(postgres: Postgres, vault: Vault = VAULT) -> list[Reco
 
 async def append_history(
     appender: Appender, history: Sequence[RecordedEvent], *, prefix: str = ""
-) -> None:
-    """Put a history into the log: each stream in its order, the streams side by side."""
+) -> list[RecordedEvent]:
+    """Put a history into the log: each stream in its order, the streams side by side. The events
+    as they were told to who wrote them."""
     streams: dict[str, list[RecordedEvent]] = {}
     for event in history:
         streams.setdefault(event.customer_id, []).append(event)
-    await asyncio.gather(*(_append(appender, each, prefix) for each in streams.values()))
+    told = await asyncio.gather(*(_append(appender, each, prefix) for each in streams.values()))
+    return [event for stream in told for event in stream]
 
 
-async def _append(appender: Appender, stream: Sequence[RecordedEvent], prefix: str) -> None:
+def in_clear(page: Iterable[StoredEvent], told: Iterable[RecordedEvent]) -> list[StoredEvent]:
+    """A page as it was read before any deletion."""
+    data = {event.position: encode(event.event) for event in told}
+    return [each._replace(data=data[each.position], is_forgotten=False) for each in page]
+
+
+async def _append(
+    appender: Appender, stream: Sequence[RecordedEvent], prefix: str
+) -> list[RecordedEvent]:
+    told: list[RecordedEvent] = []
     for event in stream:
-        await appender.append(
+        appended = await appender.append(
             Append(
                 event.tenant,
                 CustomerId(prefix + event.customer_id),
                 Version(event.version - 1),
                 (event.event,),
                 META,
+                closes_stream=isinstance(event.event, CustomerDeleted),
             )
         )
+        assert isinstance(appended, Appended)
+        told += appended.events
+    return told
 
 
 class Observed(NoMetrics):

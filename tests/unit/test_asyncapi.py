@@ -103,7 +103,10 @@ def test_the_examples_of_a_message_are_valid(name: str) -> None:
 
 @pytest.mark.parametrize("kind", EVENT_TYPES)
 @pytest.mark.parametrize("traceparent", [None, TRACEPARENT])
-def test_the_record_of_an_event_is_as_described(kind: type, traceparent: str | None) -> None:
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_the_record_of_an_event_is_as_described(
+    kind: type, traceparent: str | None, is_forgotten: bool
+) -> None:
     event = EVENT_EXAMPLES[kind]
     meta = "{}" if traceparent is None else f'{{"traceparent": "{traceparent}"}}'
     stored = StoredEvent(
@@ -117,6 +120,7 @@ def test_the_record_of_an_event_is_as_described(kind: type, traceparent: str | N
         encode(event),
         meta,
         CREATED_AT,
+        is_forgotten,
     )
     record = event_record(stored, b"cust_1", 0, b"epoch")
     message = message_of(event_name(kind))

@@ -144,6 +144,15 @@ def test_an_event_comes_back_whole(
     assert event.time == stored.time
 
 
+def test_a_forgotten_event_says_so_and_no_other_does() -> None:
+    plain = event_record(EVENT, b"cust_1", 0, b"e")
+    forgotten = event_record(EVENT._replace(is_forgotten=True), b"cust_1", 0, b"e")
+
+    assert "ce_forgotten" not in dict(plain.headers)
+    assert dict(forgotten.headers)["ce_forgotten"] == b"true"
+    assert [received(consumed(each)).is_forgotten for each in (plain, forgotten)] == [False, True]
+
+
 def test_data_is_decoded_only_when_asked_for() -> None:
     broken = EVENT._replace(data="{}")
     good = received(consumed(event_record(EVENT, b"cust_1", 0, b"e")))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from random import Random
 from uuid import UUID
 
 import hypothesis.strategies as st
+import orjson
 import pytest
 from hypothesis import given, settings
 
@@ -16,6 +18,7 @@ from projections.customers import (
     Incoming,
     Present,
     Stop,
+    anonymous_reference,
     fold,
     incoming,
 )
@@ -25,18 +28,23 @@ from service.event_log import StoredEvent
 from service.events import (
     AddressUpdated,
     CustomerCreated,
+    CustomerDeactivated,
     CustomerDeleted,
     CustomerTagged,
     CustomerUpdated,
     Event,
+    Order,
     OrderRecorded,
     RecordedEvent,
     encode,
 )
+from service.identifiers import event_id
 from tests.support.histories import MOMENT, an_address, an_order, recorded
 from tests.support.projections import CURRENCIES, ReadModel, a_history, expected
 
 NOTHING = Present(0, False, None, "USD", {})
+GONE = Present(2, False, None, "USD", {}, reference="anon_1")
+ORDER_FIELDS = {field.alias for field in Order.model_fields.values()}
 CREATED = CustomerCreated(email="jane@example.com", first_name="Jane", tags=("vip",))
 
 
@@ -49,7 +57,8 @@ def rows_of(changes: Sequence[Change]) -> Rows:
 
 def as_incoming(event: RecordedEvent) -> Incoming:
     return Incoming(
-        event.position, event.tenant, event.customer_id, event.version, event.time, event.event
+        *(event.position, event.tenant, event.customer_id, event.version, event.time, event.event),
+        *(event.id, event.is_forgotten),
     )
 
 
@@ -72,7 +81,8 @@ class Shown:
             if owner == customer_id
         }
         version, document = (row[1], row[3]) if row is not None else (0, None)
-        return Present(version, False, document, CURRENCIES[tenant], orders, has_all_orders)
+        currency, reference = CURRENCIES[tenant], self.model.references.get(customer_id)
+        return Present(version, False, document, currency, orders, has_all_orders, reference)
 
     def apply(self, batch: Sequence[RecordedEvent]) -> None:
         groups: dict[str, list[Incoming]] = {}
@@ -107,6 +117,7 @@ class Shown:
         for moved in rows.activities:
             held = model.activities[moved.id]
             model.activities[moved.id] = (held[0], *moved[1:], *held[5:])
+        self._anonymize(rows)
         for order in rows.orders:
             model.orders[order.customer_id, order.order_id] = order[2:]
         for listed in rows.listings:
@@ -130,6 +141,14 @@ class Shown:
             assert min(counts.values(), default=0) >= 0
             for key in [key for key, count in counts.items() if count == 0]:
                 del counts[key]
+
+    def _anonymize(self, rows: Rows) -> None:
+        model = self.model
+        for customer_id, reference, tenant, deleted_at in rows.anonymous:
+            model.references[customer_id] = reference
+            model.anonymous[reference] = (tenant, deleted_at)
+            for key in [key for key in model.orders if key[0] == customer_id]:
+                model.orders[reference, key[1]] = model.orders.pop(key)
 
 
 def batches(choose: Random, history: Sequence[RecordedEvent]) -> Iterator[Sequence[RecordedEvent]]:
@@ -169,19 +188,106 @@ def test_a_missing_event_is_a_gap() -> None:
 
 def test_a_deleted_customer_does_not_come_back() -> None:
     created, deleted = incomings(CREATED, CustomerDeleted())
-    gone = Present(2, False, None, "USD", {})
-    assert fold([created, deleted], gone).document is None
-    assert fold([created, deleted], gone).updated_at is None
+    assert fold([created, deleted], GONE).document is None
+    assert fold([created, deleted], GONE).updated_at is None
     again = created._replace(version=3)
-    assert fold([again], gone).stop == Stop(3, 1, "impossible")
+    assert fold([again], GONE).stop == Stop(3, 1, "impossible")
+
+
+@pytest.mark.parametrize("event", [CustomerTagged(tags=("b",)), CustomerDeleted()])
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_only_orders_follow_a_deletion(event: Event, is_forgotten: bool) -> None:
+    (late,) = incomings(event, first_version=3)
+    change = fold([late._replace(is_forgotten=is_forgotten)], GONE)
+    assert change.stop == Stop(3, 1, "impossible")
+
+
+def test_the_reference_is_the_same_from_either_source_and_tells_deletions_apart() -> None:
+    stored, other = UUID(int=7), UUID(int=8)
+    assert anonymous_reference(stored) == anonymous_reference(event_id(stored))
+    assert anonymous_reference(stored) != anonymous_reference(other)
+    assert anonymous_reference(stored) == "anon_227382118003479726e06c18b233ba79"
+
+
+def test_orders_on_both_sides_of_a_deletion_in_one_batch_stand_under_the_reference() -> None:
+    before, after = an_order("ord_1", 1, total=500), an_order("ord_2", 1, total=700)
+    refund = an_order("ord_1", 2, total=500, refunded=100)
+    events = (CREATED, before, CustomerDeleted(), after, refund)
+    batch = incomings(*(OrderRecorded(order=e) if isinstance(e, Order) else e for e in events))
+    rows = rows_of([fold(batch, NOTHING)])
+    reference = anonymous_reference(batch[2].id)
+    assert rows.anonymous == [("cust_1", reference, "default", batch[2].time)]
+    assert [order[:2] for order in rows.orders] == [(reference, "ord_1"), (reference, "ord_2")]
+    assert [order.amount for order in rows.orders] == [400, 700]
+    assert all(set(orjson.loads(order.state)) == ORDER_FIELDS for order in rows.orders)
+    assert rows == Rows(
+        customers=rows.customers,
+        orders=rows.orders,
+        anonymous=rows.anonymous,
+    )
+
+
+def test_a_forgotten_event_takes_the_customer_out_as_a_deletion_does() -> None:
+    present = Present(
+        1, False, rows_of([fold(incomings(CREATED), NOTHING)]).customers[0][5], "", {}
+    )
+    changes = CustomerUpdated.model_validate({"changes": {"firstName": None}})
+    (event,) = incomings(changes, first_version=2)
+    (deleted,) = incomings(CustomerDeleted(), first_version=2)
+    forgotten = rows_of([fold([event._replace(is_forgotten=True)], present)])
+    erased = rows_of([fold([deleted], present)])
+    assert forgotten.gone == ["cust_1"]
+    assert replace(erased, anonymous=[]) == forgotten
+
+
+def test_between_a_forgotten_event_and_the_deletion_only_versions_and_orders_change() -> None:
+    hidden = Present(2, False, None, "USD", {})
+    tagged, order, deactivated = incomings(
+        CustomerTagged(tags=("b",)),
+        OrderRecorded(order=an_order("ord_1", 1, total=500)),
+        CustomerDeactivated(),
+        first_version=3,
+    )
+    rows = rows_of([fold([tagged, order, deactivated], hidden)])
+    assert [(row.version, row.document) for row in rows.customers] == [(5, None)]
+    assert [order.customer_id for order in rows.orders] == ["cust_1"]
+    assert rows == Rows(customers=rows.customers, orders=rows.orders)
+    (again,) = incomings(CREATED, first_version=3)
+    assert fold([again], hidden).stop == Stop(3, 1, "impossible")
+
+
+def test_a_forgotten_creation_shows_nobody() -> None:
+    (created,) = incomings(CREATED.model_copy(update={"email": "", "first_name": None}))
+    rows = rows_of([fold([created._replace(is_forgotten=True)], NOTHING)])
+    assert rows == Rows(customers=[("cust_1", "default", 0, 1, 1, None, None)])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_a_parked_customer_is_not_shown_beyond_its_deletion(is_forgotten: bool) -> None:
+    whole = rows_of([fold(incomings(CREATED), NOTHING)]).customers[0].document
+    parked = Present(1, True, whole, "USD", {})
+    event = CustomerDeactivated() if is_forgotten else CustomerDeleted()
+    (late,) = incomings(event, first_version=4)
+    rows = rows_of([fold([late._replace(is_forgotten=is_forgotten)], parked)])
+    assert [(row.old_version, row.version, row.document) for row in rows.customers] == [
+        (1, 1, None)
+    ]
+    assert (rows.gone, rows.anonymous) == (["cust_1"], [])
+
+
+def test_a_customer_that_stops_before_its_deletion_is_not_shown() -> None:
+    poison = AddressUpdated(address=an_address("addr_9"))
+    change = fold(incomings(CREATED, poison, CustomerDeleted()), NOTHING)
+    assert (change.version, change.document) == (1, None)
+    assert change.stop == Stop(2, 2, "impossible")
 
 
 def test_an_order_after_the_deletion_changes_only_the_order() -> None:
     order = an_order("ord_1", 1, total=500)
     (event,) = incomings(OrderRecorded(order=order), first_version=3)
-    rows = rows_of([fold([event], Present(2, False, None, "USD", {}))])
+    rows = rows_of([fold([event], GONE)])
     assert rows.customers == [("cust_1", "default", 2, 3, 1, None, None)]
-    assert [each.amount for each in rows.orders] == [500]
+    assert [(each.customer_id, each.amount) for each in rows.orders] == [("anon_1", 500)]
     assert rows == Rows(customers=rows.customers, orders=rows.orders)
 
 
