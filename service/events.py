@@ -234,11 +234,14 @@ EVENT_TYPES: tuple[type[Event], ...] = get_args(Event)
 
 
 class Actor(_Shape):
-    """Who asked. `name` is the token's name, given by an operator: a system's, not a person's."""
+    """Who asked."""
 
     type: str
+    """By what it is known: `token`, `jwt` or `system`."""
     id: str
+    """Opaque."""
     name: str | None = None
+    """The token's name, given by an operator: a system's, not a person's."""
 
 
 class Meta(_Shape):

@@ -23,11 +23,12 @@ from typer.core import TyperCommand, TyperGroup
 from service.cli.main import app
 from service.event_log import StoredEvent
 from service.events import EVENT_TYPES
+from service.http.customer_routes import CUSTOMER_ROUTES
 from service.http.event_schemas import WATERMARK_NAME, event_name
 from service.http.operations import operations_pages
 from service.http.pages import DOCS_PATH, documentation_pages
 from service.http.problem_kinds import PROBLEMS
-from service.http.routes import CUSTOMER_ROUTES, Route
+from service.http.routes import Route
 from service.kafka import event_record
 from service.settings import PREFIX, PREFIX_OF_TESTS, Settings, field_names, setting_name
 from service.telemetry import ApiMeter, IntakeMeter, Metrics, ProjectionMeter, Readiness, RelayMeter

@@ -16,8 +16,9 @@ from service.customer.commands import (
     UpdateAddress,
     UpdateCustomer,
 )
+from service.customer.contributions import Contribution
 from service.customer.decisions import ADDRESSES_MAX, METADATA_KEYS_MAX, TAGS_MAX, decide
-from service.customer.state import Contribution, Customer, evolve, fold
+from service.customer.state import Customer, evolve, fold
 
 __all__ = [
     "ADDRESSES_MAX",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from service import order as orders
+from service.customer.contributions import Contribution, Contributions
 from service.documents import CustomerDocument
 from service.errors import NotFound
 from service.events import (
@@ -34,16 +35,6 @@ from service.identifiers import AddressId, CustomerId
 
 
 @dataclass(frozen=True, slots=True)
-class Contribution:
-    """What one order adds: minor units of its currency, and one to the count if countable."""
-
-    currency: str
-    amount: int
-    is_countable: bool
-    placed_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Customer:
     """The fold of one stream up to `version`."""
 
@@ -60,14 +51,11 @@ class Customer:
     created_at: datetime
     updated_at: datetime
     is_deleted: bool = False
-    orders: Mapping[str, Contribution] = field(default_factory=dict)  # by order id
+    orders: Contributions = field(default_factory=Contributions)  # by order id
 
     def document(self, currency: str) -> CustomerDocument:
         """The customer as shown; `currency` is the tenant's, in which `totalSpent` is given."""
-        spent: dict[str, int] = {}
-        countable = [each for each in self.orders.values() if each.is_countable]
-        for each in countable:
-            spent[each.currency] = spent.get(each.currency, 0) + each.amount
+        spent = self.orders.spent_by_currency
         return CustomerDocument.of(
             id=self.id,
             email=self.email,
@@ -76,10 +64,10 @@ class Customer:
             phone=self.phone,
             metadata=dict(self.metadata),
             addresses=self.addresses,
-            order_count=len(countable),
+            order_count=self.orders.order_count,
             total_spent=spent.get(currency, 0),
-            spent_by_currency=dict(sorted(spent.items())),
-            last_order_at=max((each.placed_at for each in countable), default=None),
+            spent_by_currency=spent,
+            last_order_at=self.orders.last_order_at,
             tags=self.tags,
             active=self.is_active,
             created_at=self.created_at,
@@ -132,7 +120,7 @@ def evolve(customer: Customer | None, recorded: RecordedEvent) -> Customer:
                 is_countable=orders.is_countable(order),
                 placed_at=order.placed_at,
             )
-            return replace(after, orders={**after.orders, order.order_id: contribution})
+            return replace(after, orders=after.orders.with_order(order.order_id, contribution))
 
 
 def fold(events: Iterable[RecordedEvent], customer: Customer | None = None) -> Customer | None:

@@ -12,9 +12,16 @@ import orjson
 from pydantic import BaseModel
 
 from service.documents import CustomerDocument, OrderItem, list_item
-from service.events import Address
-from service.http.answers import CustomerList, OrderList
-from service.http.event_examples import CREATED_AT, CUSTOMER_EXAMPLE
+from service.events import Actor, Address
+from service.http.answers import (
+    CustomerExport,
+    CustomerList,
+    EventItem,
+    EventList,
+    FieldChange,
+    OrderList,
+)
+from service.http.event_examples import CREATED_AT, CUSTOMER_EXAMPLE, EVENT_ID, UPDATED_AT
 from service.http.problem_kinds import (
     PROBLEMS,
     Problem,
@@ -40,6 +47,17 @@ _ORDER = OrderItem(
     contribution=4_000,
     reason="captured 4500 less 500 refunded",
 )
+_EVENT = EventItem(
+    id=EVENT_ID,
+    position=4_711,
+    version=8,
+    type="customer.updated.v1",
+    time=UPDATED_AT,
+    actor=Actor(type="token", id="tok_01j8z3k4m5n6p7q8r9s0t1v2w7", name="shop"),
+    request_id=REQUEST_ID,
+    data={"changes": {"firstName": "Janet"}},
+    changes={"firstName": FieldChange(old="Jane", new="Janet")},
+)
 _BODIES: Mapping[type[BaseModel], BaseModel] = {
     CustomerDocument: CUSTOMER_EXAMPLE,
     Address: CUSTOMER_EXAMPLE.addresses[0],
@@ -47,6 +65,14 @@ _BODIES: Mapping[type[BaseModel], BaseModel] = {
         count=842, page=1, display=20, next_cursor=None, models=(list_item(CUSTOMER_EXAMPLE),)
     ),
     OrderList: OrderList(count=12, next_cursor="bzRhYjI.k3Jx0Q", models=(_ORDER,)),
+    EventList: EventList(count=17, events=(_EVENT,), next_cursor="bzRhYjI.k3Jx0Q"),
+    CustomerExport: CustomerExport(
+        exported_at=UPDATED_AT,
+        as_of_position=4_720,
+        customer=CUSTOMER_EXAMPLE,
+        events=(_EVENT,),
+        orders=(_ORDER,),
+    ),
 }
 _FAULTS: Mapping[ProblemCode, ProblemFault] = {
     "validation_failed": ProblemFault(

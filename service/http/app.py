@@ -21,13 +21,15 @@ from service.http.auth import Authenticator
 from service.http.bodies import check_expectation
 from service.http.call import Handler, Page
 from service.http.correlation import X_REQUEST_ID, request_id_of
+from service.http.customer_routes import CUSTOMER_ROUTES
 from service.http.customers import Customers, Queries
 from service.http.endpoint import Endpoint
+from service.http.history import History, HistoryQueries
 from service.http.orders import OrderQueries, Orders
 from service.http.problems import Refused, problem_response, refused
 from service.http.rate_limit import RateLimit
 from service.http.router import Place, Router
-from service.http.routes import CUSTOMER_ROUTES, VERSION_PREFIX, Route
+from service.http.routes import VERSION_PREFIX, Route
 from service.http.tags import Tags
 from service.http.writes import Commands, Writes
 
@@ -40,7 +42,7 @@ Answering: TypeAlias = Callable[[web.BaseRequest, str, list[str]], Awaitable[web
 """Answers a request, given its id and the path's parts that stand in braces."""
 
 
-class AllQueries(Queries, OrderQueries, Protocol):
+class AllQueries(Queries, OrderQueries, HistoryQueries, Protocol):
     """What is read."""
 
 
@@ -166,7 +168,8 @@ def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler
     """Every row of the table with its handler."""
     writes = Writes(dependencies.commands, dependencies.epoch, dependencies.digest_key)
     customers = Customers(writes, dependencies.queries)
-    addresses, tags, orders = Addresses(writes), Tags(writes), Orders(dependencies.queries)
+    addresses, tags = Addresses(writes), Tags(writes)
+    orders, history = Orders(dependencies.queries), History(dependencies.queries)
     handlers: Mapping[str, Handler] = {
         "listCustomers": customers.list,
         "createCustomer": customers.create,
@@ -180,6 +183,8 @@ def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler
         "addTags": tags.add,
         "removeTag": tags.remove,
         "listOrders": orders.list,
+        "listEvents": history.events,
+        "exportCustomer": history.export,
     }
     return [(route, handlers[route.operation_id]) for route in CUSTOMER_ROUTES]
 

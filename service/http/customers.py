@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from service.http.call import Call, empty_response, json_response
 from service.http.conditions import is_not_modified
 from service.http.headers import AS_OF_POSITION, ETAG, etag
 from service.http.models import CustomerBody, CustomerPatch
-from service.http.query_params import ListQuery
+from service.http.query_params import CustomerQuery, ListQuery
 from service.http.writes import Writes
 from service.identifiers import CustomerId, new_customer_id
 from service.list_request import ListRequest
@@ -42,6 +43,17 @@ class Queries(Protocol):
     async def get(self, tenant: str, customer_id: CustomerId, currency: str) -> Found:
         """Raises NotFound."""
 
+    async def get_then(
+        self,
+        tenant: str,
+        customer_id: CustomerId,
+        currency: str,
+        *,
+        at: datetime | None,
+        version: int | None,
+    ) -> Found:
+        """Raises NotFound, also for what was not yet."""
+
     async def list(self, tenant: str, request: ListRequest) -> Listed:
         """Raises Rejected for a cursor that is not this list's, Unavailable `projection_lag`."""
 
@@ -58,7 +70,13 @@ class Customers:
 
     async def get(self, call: Call) -> web.Response:
         principal = call.principal
-        found = await self._queries.get(principal.tenant, call.customer_id, principal.currency)
+        assert isinstance(call.query, CustomerQuery)
+        asked = principal.tenant, call.customer_id, principal.currency
+        at, version = call.query.at, call.query.version
+        if at is None and version is None:
+            found = await self._queries.get(*asked)
+        else:
+            found = await self._queries.get_then(*asked, at=at, version=version)
         headers: dict[str, str] = {
             ETAG: etag(found.version),
             AS_OF_POSITION: str(found.position),

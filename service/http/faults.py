@@ -36,6 +36,13 @@ _KINDS: Mapping[str, tuple[str, str]] = {
 }
 _NULL = ("null_not_allowed", "This may not be null.")
 _OTHER = ("invalid_value", "This value cannot be used.")
+_OF_TWO_PARAMETERS: Mapping[str, str] = {
+    "cursor_excludes_page": "page",
+    "cursor_excludes_after": "after",
+    "at_excludes_version": "at",
+}
+"""With the one that is named as being at fault."""
+
 OWN_CODES = frozenset(
     {
         "invalid_email",
@@ -48,7 +55,7 @@ OWN_CODES = frozenset(
         "unknown_sort",
         "repeated_sort_field",
         "invalid_cursor",
-        "cursor_excludes_page",
+        *_OF_TWO_PARAMETERS,
     }
 )
 """Raised by our own validators, whose sentences are safe to repeat."""
@@ -80,7 +87,7 @@ def _query_fault(error: ErrorDetails) -> Fault:
         return Fault(
             _shown(str(error["loc"][0])), "unknown_parameter", "There is no such parameter here."
         )
-    name = str(error["loc"][0]) if error["loc"] else "page"
+    name = str(error["loc"][0]) if error["loc"] else _OF_TWO_PARAMETERS[error["type"]]
     return Fault(name, *_code_and_detail(error))
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from pydantic import BaseModel
 
 from service.http.answer_examples import answer_example, own_example
+from service.http.customer_routes import CUSTOMER_ROUTES
 from service.http.json_schemas import JsonObject, model_schemas
 from service.http.openapi_components import (
     BEARER,
@@ -27,7 +28,6 @@ from service.http.openapi_components import (
 )
 from service.http.openapi_links import links_from, path_parts
 from service.http.routes import (
-    CUSTOMER_ROUTES,
     IDEMPOTENCY_KEY,
     JSON,
     VERSION_PREFIX,
@@ -50,6 +50,7 @@ _TAGS = {
     "Addresses": "A customer with addresses has exactly one default.",
     "Tags": "Segment customers for targeted pricing and promotions.",
     "Orders": "What customers have ordered, and what of it counts.",
+    "History": "What happened to customers, and all that is held about one.",
 }
 _DESCRIPTION = (
     "Manage customer accounts, profiles, addresses and segmentation. Times are RFC 3339 in UTC, "
@@ -73,6 +74,9 @@ _QUERY_EXAMPLES: JsonObject = {
     "maxOrders": 100,
     "cursor": "bzRhYjI.k3Jx0Q",
     "minPosition": 1,
+    "at": "2024-06-15T14:22:00Z",
+    "version": 7,
+    "after": 7,
 }
 _HEADER_PATTERNS = {
     IDEMPOTENCY_KEY.name: r'^([!#-~][ -~]{0,254}|"[ -~]{1,510}")$',

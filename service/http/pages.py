@@ -18,11 +18,12 @@ from aiohttp import hdrs, web
 
 from service.http.asyncapi import asyncapi_document
 from service.http.call import Page
+from service.http.customer_routes import CUSTOMER_ROUTES
 from service.http.event_schemas import published_schemas, schema_index, schema_names
 from service.http.headers import COMMON_HEADERS
 from service.http.json_schemas import JsonObject
 from service.http.openapi import openapi_document
-from service.http.routes import CUSTOMER_ROUTES, JSON, Route
+from service.http.routes import JSON, Route
 
 SCHEMA_JSON = "application/schema+json"
 DOCS_PATH = "/docs"

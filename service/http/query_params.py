@@ -217,6 +217,47 @@ class ListQuery(BaseModel):
         )
 
 
+class CustomerQuery(BaseModel):
+    """Which moment of a customer is asked for; neither: the present."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at: Time | None = Field(
+        default=None, description="As it was at this date or time. Not together with `version`."
+    )
+    version: Annotated[int, _whole(1, INTEGER_MAX)] | None = Field(
+        default=None, description="As it was at this version."
+    )
+
+    @model_validator(mode="after")
+    def _at_or_version(self) -> Self:
+        if {"at", "version"} <= self.model_fields_set:
+            raise PydanticCustomError("at_excludes_version", "Give either at or version.")
+        return self
+
+
+class EventsQuery(BaseModel):
+    """The parameters of a customer's events."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    after: Count = Field(default=0, description="Only what came after this version.")
+    display: Annotated[int, _whole(1, DISPLAY_MAX)] = Field(
+        default=DISPLAY_DEFAULT, description="Events on a page."
+    )
+    cursor: Cursor | None = Field(
+        default=None,
+        description="`nextCursor` of the answer before, of the same customer. Not together with "
+        "`after`.",
+    )
+
+    @model_validator(mode="after")
+    def _after_or_cursor(self) -> Self:
+        if {"after", "cursor"} <= self.model_fields_set:
+            raise PydanticCustomError("cursor_excludes_after", "Give either cursor or after.")
+        return self
+
+
 class OrdersQuery(BaseModel):
     """The parameters of a customer's orders."""
 

@@ -126,10 +126,11 @@ class CustomerOrders:
             position, version = max(position, event.position), event.version
             if isinstance(event.event, OrderRecorded):
                 latest[event.event.order.order_id] = event.event.order
-        return sorted(latest.values(), key=_place, reverse=True), position, version
+        return sorted(latest.values(), key=order_place, reverse=True), position, version
 
 
-def _place(order: Order) -> tuple[datetime, str]:
+def order_place(order: Order) -> tuple[datetime, str]:
+    """By which orders are sorted."""
     return order.placed_at, order.order_id
 
 
@@ -138,16 +139,17 @@ def _after(every: list[Order], place: Place | None) -> list[Order]:
         return every
     placed_at = place.keys[0]
     assert isinstance(placed_at, datetime)
-    return [order for order in every if _place(order) < (placed_at, place.id)]
+    return [order for order in every if order_place(order) < (placed_at, place.id)]
 
 
 def _body(count: int, page: Sequence[Order], next_cursor: str | None) -> bytes:
     start = orjson.dumps({"count": count, "nextCursor": next_cursor})
-    models = b",".join(_item(order).json_bytes() for order in page)
+    models = b",".join(order_item(order).json_bytes() for order in page)
     return b'%b,"models":[%b]}' % (start[:-1], models)
 
 
-def _item(order: Order) -> OrderItem:
+def order_item(order: Order) -> OrderItem:
+    """How an order is shown."""
     return OrderItem(
         order_id=order.order_id,
         order_version=order.order_version,

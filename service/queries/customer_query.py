@@ -7,6 +7,7 @@ folded. Both are looked at in one statement, so in one snapshot.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from service.customer import Customer, evolve
@@ -30,7 +31,9 @@ class Found(NamedTuple):
     position: Position
 
 
-class _Standing(NamedTuple):
+class Standing(NamedTuple):
+    """Where a customer stands in the log, and its document as of then."""
+
     customer_id: str
     tenant: str
     version: int
@@ -47,11 +50,46 @@ class CustomerQuery:
     ) -> None:
         self._postgres = postgres
         self._event_log = event_log
-        self._standings: Loader[CustomerId, _Standing | None] = Loader(
+        self._standings: Loader[CustomerId, Standing | None] = Loader(
             self._fetch, batch_keys_max=BATCH_CUSTOMERS_MAX, batches_max=statements_at_once_max
         )
 
     async def get(self, tenant: str, customer_id: CustomerId, currency: str) -> Found:
+        """Raises NotFound (`customer_not_found`, `customer_deleted`), Unavailable."""
+        standing = await self.living(tenant, customer_id)
+        if standing.document is None:
+            return await self._fold(tenant, customer_id, currency)
+        document = standing.document.encode()
+        return Found(document, Version(standing.version), Position(standing.position))
+
+    async def get_then(
+        self,
+        tenant: str,
+        customer_id: CustomerId,
+        currency: str,
+        *,
+        at: datetime | None,
+        version: int | None,
+    ) -> Found:
+        """A living customer as it was at this time (None: any), at this version (None: the last).
+
+        Raises NotFound, `customer_not_found` also before its creation and for a later version.
+        """
+        await self.living(tenant, customer_id)
+        customer: Customer | None = None
+        position = Position(0)
+        async for event in self._event_log.stream(tenant, customer_id):
+            if at is not None and event.time > at:
+                break
+            customer, position = evolve(customer, event), event.position
+            if event.version == version:
+                break
+        if customer is None or (version is not None and customer.version != version):
+            raise NotFound("customer_not_found")
+        await self.living(tenant, customer_id)  # a deletion since then blanks what was read
+        return Found(customer.document(currency).json_bytes(), customer.version, position)
+
+    async def living(self, tenant: str, customer_id: CustomerId) -> Standing:
         """Raises NotFound (`customer_not_found`, `customer_deleted`), Unavailable."""
         standing = None
         if customer_id.isascii() and "\0" not in customer_id:
@@ -60,13 +98,10 @@ class CustomerQuery:
             raise NotFound("customer_not_found")
         if standing.is_closed:
             raise NotFound("customer_deleted")
-        if standing.document is None:
-            return await self._fold(tenant, customer_id, currency)
-        document = standing.document.encode()
-        return Found(document, Version(standing.version), Position(standing.position))
+        return standing
 
-    async def _fetch(self, customer_ids: Sequence[CustomerId]) -> list[_Standing | None]:
-        rows = await self._postgres.fetch(_Standing, SQL["customers_by_id"], customer_ids)
+    async def _fetch(self, customer_ids: Sequence[CustomerId]) -> list[Standing | None]:
+        rows = await self._postgres.fetch(Standing, SQL["customers_by_id"], customer_ids)
         standings = {row.customer_id: row for row in rows}
         return [standings.get(customer_id) for customer_id in customer_ids]
 

@@ -7,11 +7,12 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from service.http.customer_routes import CUSTOMER_ROUTES
 from service.http.event_examples import CUSTOMER_EXAMPLE
 from service.http.models import AddressPatch, CustomerPatch
 from service.http.openapi import openapi_document
 from service.http.problem_kinds import PROBLEM_JSON, PROBLEMS, RETRY_AFTER_CODES
-from service.http.routes import CUSTOMER_ROUTES, MERGE_PATCH_JSON, Route
+from service.http.routes import MERGE_PATCH_JSON, Route
 from service.upcasters import Json
 
 DOCUMENT: dict[str, Json] = openapi_document()

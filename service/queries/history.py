@@ -1,0 +1,132 @@
+"""One customer's history: its events, the oldest first, and what each changed.
+
+Invariants: it ends at the version that the customer had when it was asked for, and is answered only
+of who lives at the end, too. However far a page is into a long history, one state, one page of the
+log and the page itself are in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple, Protocol
+
+import orjson
+
+from service.customer import Customer, evolve
+from service.documents import CustomerDocument, timestamp_text
+from service.errors import Corrupt
+from service.event_log import EventLog
+from service.events import NO_VERSION, Position, RecordedEvent, Version, encode
+from service.identifiers import CustomerId
+from service.queries.changes import changes
+from service.queries.cursor import Cursors, Place
+from service.queries.customer_query import CustomerQuery
+
+_BINDING = "events of a customer"
+_IN_ORDER = ()  # a history has one order, which no key needs to name
+
+
+class EventsRequest(Protocol):
+    """One page, checked by who builds it."""
+
+    @property
+    def after(self) -> int:
+        """The version before the first on the page; a cursor decides it where there is one."""
+
+    @property
+    def display(self) -> int: ...
+    @property
+    def cursor(self) -> str | None: ...
+
+
+class EventsFound(NamedTuple):
+    """Finished JSON, and the places of the customer's latest event."""
+
+    body: bytes
+    version: Version
+    position: Position
+
+
+class Told(NamedTuple):
+    """An event, and how it is shown: finished JSON."""
+
+    recorded: RecordedEvent
+    text: bytes
+
+
+class History:
+    """Reads histories; keeps none."""
+
+    def __init__(self, customers: CustomerQuery, event_log: EventLog, cursor_key: bytes) -> None:
+        self._customers = customers
+        self._event_log = event_log
+        self._cursors = Cursors(cursor_key)
+
+    async def page(
+        self, tenant: str, customer_id: CustomerId, currency: str, request: EventsRequest
+    ) -> EventsFound:
+        """Raises NotFound, Rejected `invalid_cursor`, Unavailable."""
+        binding = orjson.dumps([_BINDING, tenant, customer_id])
+        after = request.after
+        if request.cursor is not None:
+            after = self._cursors.open(request.cursor, _IN_ORDER, binding).page
+        standing = await self._customers.living(tenant, customer_id)
+        until = min(standing.version, after + request.display)
+        events: list[bytes] = []
+        if after < until:
+            stream = self._event_log.stream(tenant, customer_id)
+            told = tell(stream, currency, after=Version(after), until=Version(until))
+            events = [each.text async for each in told]
+            await self._customers.living(tenant, customer_id)  # a deletion blanks what is read
+        next_cursor = None
+        if until < standing.version:
+            next_cursor = self._cursors.seal(Place(until, customer_id, ()), _IN_ORDER, binding)
+        body = _body(standing.version, events, next_cursor)
+        return EventsFound(body, Version(standing.version), Position(standing.position))
+
+
+async def tell(
+    stream: AsyncIterator[RecordedEvent],
+    currency: str,
+    *,
+    until: Version,
+    after: Version = NO_VERSION,
+) -> AsyncIterator[Told]:
+    """The events with `after < version <= until` of a whole stream, which is folded up to there.
+
+    Raises Corrupt where the stream ends before `until`.
+    """
+    customer: Customer | None = None
+    before: CustomerDocument | None = None
+    async for recorded in stream:
+        customer = evolve(customer, recorded)
+        if recorded.version >= after:
+            document = customer.document(currency)
+            if recorded.version > after:
+                yield Told(recorded, _event(recorded, changes(before, document)))
+            before = document
+        if recorded.version == until:
+            return
+    raise Corrupt(f"a stream ends before its version {until}")
+
+
+def _event(recorded: RecordedEvent, changed: bytes) -> bytes:
+    event, meta = recorded.event, recorded.meta
+    return orjson.dumps(
+        {
+            "id": recorded.id,
+            "position": recorded.position,
+            "version": recorded.version,
+            "type": f"{event.type}.v{event.schema_version}",  # as published
+            "time": timestamp_text(recorded.time),
+            "actor": {"type": meta.actor.type, "id": meta.actor.id, "name": meta.actor.name},
+            "requestId": meta.request_id,
+            "data": orjson.Fragment(encode(event)),
+            "changes": orjson.Fragment(changed),
+        }
+    )
+
+
+def _body(count: int, events: list[bytes], next_cursor: str | None) -> bytes:
+    cursor = orjson.dumps(next_cursor)
+    return b'{"count":%d,"events":[%b],"nextCursor":%b}' % (count, b",".join(events), cursor)
