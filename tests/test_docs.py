@@ -31,7 +31,15 @@ from service.http.problem_kinds import PROBLEMS
 from service.http.routes import Route
 from service.kafka import event_record
 from service.settings import PREFIX, PREFIX_OF_TESTS, Settings, field_names, setting_name
-from service.telemetry import ApiMeter, IntakeMeter, Metrics, ProjectionMeter, Readiness, RelayMeter
+from service.telemetry import (
+    ApiMeter,
+    IntakeMeter,
+    Metrics,
+    ProjectionMeter,
+    Readiness,
+    RelayMeter,
+    StatesMeter,
+)
 from tests.architecture.rooms import COMPOSITION_ROOTS, MAY_IMPORT
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +84,7 @@ def metric_names() -> dict[str, set[str]]:
     ApiMeter(metrics)
     RelayMeter(metrics)
     ProjectionMeter(metrics, "customers")
+    StatesMeter(metrics)
     IntakeMeter(metrics)
     names: dict[str, set[str]] = {}
     for collector in list(metrics.registry._collector_to_names):

@@ -1,4 +1,4 @@
-"""`customers projections`: keeps the read models up to date."""
+"""`customers projections`: keeps the read model and the topic of states up to date."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from projections.checkpoint import CUSTOMERS, Checkpoints
 from projections.kafka_feed import KafkaSource
 from projections.log_feed import LogSource
 from projections.runner import Runner
+from projections.state_store import STATES
+from projections.states import States
 from projections.store import Store
 from service.cli.connections import kafka_config
 from service.cli.ground import Ground, ground, work
@@ -21,7 +23,7 @@ from service.cli.watch import broker_check
 from service.event_log import EventLog
 from service.kafka import KafkaConfig
 from service.settings import Settings
-from service.telemetry import Check, Health, ProjectionMeter
+from service.telemetry import Check, Health, ProjectionMeter, StatesMeter
 
 PROJECTIONS_PORT = 8082
 
@@ -59,6 +61,24 @@ def runner_checks(runner: Runner) -> dict[str, Check]:
     return {"projections": is_working}
 
 
+def build_states(ground: Ground, config: KafkaConfig, *, is_embedded: bool = False) -> States:
+    """`is_embedded`: the broker forgets its topics with everything."""
+    return States(
+        ground.postgres,
+        config,
+        creates_topic=is_embedded,
+        metrics=StatesMeter(ground.metrics),
+        shutdown_timeout_seconds=ground.settings.shutdown_timeout_seconds * PARTS_SHARE,
+    )
+
+
+def states_checks(states: States) -> dict[str, Check]:
+    async def is_working() -> bool:
+        return states.status.phase == "running"
+
+    return {STATES.name: is_working}
+
+
 async def _work(settings: Settings, stop: asyncio.Event) -> None:
     config = kafka_config(settings, settings.require_kafka_bootstrap_servers())
     async with (
@@ -66,9 +86,12 @@ async def _work(settings: Settings, stop: asyncio.Event) -> None:
         asyncio.TaskGroup() as group,
     ):
         runner = build_runner(base, config)
+        states = build_states(base, config)
         broker = {"broker": broker_check(config.bootstrap_servers)}
-        health = Health({**base.watch.checks, **broker, **runner_checks(runner)})
+        parts = runner_checks(runner) | states_checks(states)
+        health = Health({**base.watch.checks, **broker, **parts})
         group.create_task(base.watch.run(stop))
         group.create_task(serve_operations(base, health, PROJECTIONS_PORT, stop))
         structlog.get_logger().info("projections_started", projection=CUSTOMERS.name)
+        group.create_task(work(states, stop))
         await work(runner, stop)

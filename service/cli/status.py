@@ -6,10 +6,12 @@ from anywhere and says the same. A part is down where events have waited for it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from projections.checkpoint import CUSTOMERS, Checkpoints
+from projections.state_store import STATES
 from service.cli.connections import kafka_config, migrated_database
 from service.cli.output import Failed, Json, moment, print_json, print_table, say
 from service.cli.watch import broker_check
@@ -46,14 +48,18 @@ async def print_status(settings: Settings, *, as_json: bool) -> None:
         head = await log.head()
         relay = await _relay(settings, postgres, log, head, is_broker_down=bool(down))
         shown = await Checkpoints(postgres, CUSTOMERS).position()
-        projection = await _progress(f"projection {CUSTOMERS.name}", log, head, shown)
-    down += [part.name for part in (relay, projection) if part.is_down]
+        projections = [await _progress(CUSTOMERS.name, log, head, shown)]
+        written = await Checkpoints(postgres, STATES).position()
+        if written or servers is not None:  # without a broker nobody keeps them
+            projections.append(await _progress(STATES.name, log, head, written))
+    parts = [relay, *(replace(each, name=f"projection {each.name}") for each in projections)]
+    down += [part.name for part in parts if part.is_down]
     if as_json:
-        print_json(_document(head, relay, projection, down))
+        print_json(_document(head, relay, projections, down))
     else:
         log_row = ["log", str(head.position), "", "", moment(head.time)]
         headers = ["PART", "POSITION", "EVENTS BEHIND", "SECONDS BEHIND", "STATE"]
-        print_table(headers, [log_row, _row(relay), _row(projection)])
+        print_table(headers, [log_row, *map(_row, parts)])
     if down:
         raise Failed(f"Down: {', '.join(down)}.")
 
@@ -90,12 +96,14 @@ def _row(part: Progress) -> list[str]:
     return [part.name, position, str(part.lag_events), f"{part.lag_seconds:.1f}", state]
 
 
-def _document(head: Head, relay: Progress, projection: Progress, down: list[str]) -> Json:
+def _document(
+    head: Head, relay: Progress, projections: Sequence[Progress], down: list[str]
+) -> Json:
     return {
         "down": [*down],
         "log": {"epoch": head.epoch, "position": head.position, "time": moment(head.time)},
         "relay": _fields(relay),
-        "projections": {CUSTOMERS.name: _fields(projection)},
+        "projections": {each.name: _fields(each) for each in projections},
     }
 
 

@@ -74,7 +74,7 @@ async def _run_parts(
 ) -> None:
     from service.cli.api import serve_api
     from service.cli.intake import build_intake, intake_checks
-    from service.cli.projections import build_runner, runner_checks
+    from service.cli.projections import build_runner, build_states, runner_checks, states_checks
     from service.cli.relay import build_relay, relay_checks
 
     checks: dict[str, Check] = dict(base.watch.checks)
@@ -91,6 +91,9 @@ async def _run_parts(
         intake = build_intake(base, config, is_embedded=found.has_embedded_broker)
         group.create_task(work(intake, stop))
         checks |= intake_checks(intake)
+        states = build_states(base, config, is_embedded=found.has_embedded_broker)
+        group.create_task(work(states, stop))
+        checks |= states_checks(states)
     runner = build_runner(base, config)
     group.create_task(work(runner, stop))
     checks |= runner_checks(runner)

@@ -58,8 +58,8 @@ def _channels() -> JsonObject:
         ),
         "customerState": _channel(
             STATE_TOPIC,
-            "Reserved: this release writes nothing to it. Every customer as it is now, by id; a"
-            " tombstone once it is deleted.",
+            "Every customer as it is now, keyed by customer id; a tombstone once it is deleted."
+            " Of two records of a customer the one with the higher `ce_sequence` is right.",
             ["customerStateV1", "customerTombstone"],
             {"cleanup.policy": ["compact"]},
         ),
@@ -93,6 +93,9 @@ def _channel(
 def _operations() -> JsonObject:
     return {
         "publishCustomerEvents": _operation("send", "customerEvents", "Publish what happened."),
+        "publishCustomerState": _operation(
+            "send", "customerState", "Publish how customers are now."
+        ),
         "receiveOrders": _operation("receive", "orders", "Record orders of customers."),
         "publishOrderDeadLetters": _operation("send", "orderDeadLetters", "Set messages aside."),
     }

@@ -26,6 +26,10 @@ BINDING_VERSION = "0.5.0"  # of AsyncAPI's Kafka bindings
 
 _WHOLE_NUMBER = r"^(0|[1-9][0-9]*)$"
 _EPOCH_EXAMPLE = "5f0c6a3e8d6b4c7f9e2a1b3c4d5e6f70"
+_SHARED_HEADERS = (  # what they mean does not depend on what the record is about
+    *("ce_specversion", "ce_source", "ce_type", "ce_subject", "ce_epoch", "ce_tenant"),
+    "content-type",
+)
 _KEY: JsonObject = {"type": "string", "description": "The customer's id."}
 
 
@@ -38,13 +42,20 @@ def messages() -> JsonObject:
     found["customerStateV1"] = {
         "name": STATE_NAME,
         "title": "The customer as it is now",
+        "headers": _state_headers(),
         "payload": _component(CustomerDocument.__name__),
-        "examples": [{"payload": orjson.loads(CUSTOMER_EXAMPLE.json_bytes())}],
+        "examples": [
+            {
+                "headers": _examples(_state_headers()),
+                "payload": orjson.loads(CUSTOMER_EXAMPLE.json_bytes()),
+            }
+        ],
         "bindings": _keyed(_KEY),
     }
     found["customerTombstone"] = {
         "name": "tombstone",
         "title": "The customer was deleted",
+        "headers": _state_headers(),
         "payload": {"type": "null", "description": "No value at all."},
         "bindings": _keyed(_KEY),
     }
@@ -87,6 +98,24 @@ def _watermark_message() -> JsonObject:
         "payload": {"type": "object", "maxProperties": 0},
         "examples": [{"headers": _examples(headers), "payload": {}}],
     }
+
+
+def _state_headers() -> JsonObject:
+    """What an event's record says too, and which state it is. A tombstone has the same."""
+    of_event = _headers(STATE_NAME, is_watermark=False)["properties"]
+    assert isinstance(of_event, dict)
+    state_id = f"state-{_EPOCH_EXAMPLE}-{CUSTOMER_ID}-17"
+    of_state: JsonObject = {
+        "ce_id": _text("The same when this version is published again.", state_id),
+        "ce_time": _text("When the last event happened.", timestamp_text(UPDATED_AT))
+        | {"format": "date-time"},
+        "ce_sequence": _number("The customer's version; a lower one is older: skip it.", 17),
+        "ce_position": _number("The place of the last event in the log.", 4711),
+    }
+    properties = {name: of_event[name] for name in _SHARED_HEADERS} | {
+        name: _as_text(schema) for name, schema in of_state.items()
+    }
+    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def _headers(type_name: str, *, is_watermark: bool) -> JsonObject:

@@ -5,11 +5,14 @@ Invariant: only this package imports aiokafka. A broken link leaves it as Unavai
 """
 
 from service.kafka.cloudevents import (
+    STATE_TYPE,
     WATERMARK_TYPE,
     ReceivedEvent,
+    State,
     Watermark,
     event_record,
     received,
+    state_record,
     watermark_record,
 )
 from service.kafka.config import KafkaConfig, Topic
@@ -23,6 +26,7 @@ from service.kafka.topic_check import TopicCheck
 from service.kafka.topics import TopicDescription, Topics
 
 __all__ = [
+    "STATE_TYPE",
     "WATERMARK_TYPE",
     "ConsumedRecord",
     "Consumer",
@@ -32,6 +36,7 @@ __all__ = [
     "ReceivedEvent",
     "Record",
     "Shelf",
+    "State",
     "Tail",
     "Topic",
     "TopicCheck",
@@ -42,5 +47,6 @@ __all__ = [
     "partition_for",
     "read_tails",
     "received",
+    "state_record",
     "watermark_record",
 ]

@@ -23,10 +23,12 @@ from service.kafka.records import ConsumedRecord, Record
 SOURCE = "/customers"
 STORED_TYPE_PREFIX = "customer."
 WATERMARK_TYPE = "customer.watermark.v1"
+STATE_TYPE = "customer.state.v1"
 
 _SPEC_VERSION = ("ce_specversion", b"1.0")
 _SOURCE = ("ce_source", SOURCE.encode())
 _CONTENT_TYPE = ("content-type", b"application/json")
+_STATE_TYPE = ("ce_type", STATE_TYPE.encode())
 _WATERMARK_TYPE = ("ce_type", WATERMARK_TYPE.encode())
 _FORGOTTEN = ("ce_forgotten", b"true")
 _EMPTY_DATA = b"{}"
@@ -97,6 +99,40 @@ def watermark_record(
         _CONTENT_TYPE,
     )
     return Record(None, _EMPTY_DATA, headers, timestamp_ms)
+
+
+class State(NamedTuple):
+    """A customer as it is now, as the read model shows it."""
+
+    customer_id: str
+    tenant: str
+    version: int
+    position: int  # of its last event
+    document: str | None  # JSON; None = deleted
+    time: datetime  # of its last event
+
+
+def state_record(state: State, key: bytes, epoch: bytes) -> Record:
+    """A tombstone for who is deleted, with the same headers; `key` is the customer id.
+
+    Its id follows from the version that it shows, so a repeat has the same.
+    """
+    time_header, timestamp_ms = _time(state.time)
+    headers = (
+        _SPEC_VERSION,
+        ("ce_id", b"state-%b-%b-%d" % (epoch, key, state.version)),
+        _SOURCE,
+        _STATE_TYPE,
+        ("ce_subject", key),
+        time_header,
+        ("ce_sequence", b"%d" % state.version),
+        ("ce_position", b"%d" % state.position),
+        ("ce_epoch", epoch),
+        ("ce_tenant", state.tenant.encode()),
+        _CONTENT_TYPE,
+    )
+    value = None if state.document is None else state.document.encode()
+    return Record(key, value, headers, timestamp_ms)
 
 
 class Watermark(NamedTuple):

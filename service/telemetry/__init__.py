@@ -5,7 +5,13 @@ Invariant: nothing here shows a person, a secret or a customer's id.
 
 from service.telemetry.health import Check, Health, Readiness, holds
 from service.telemetry.logs import configure_logging, log_loop_error
-from service.telemetry.meters import ApiMeter, IntakeMeter, ProjectionMeter, RelayMeter
+from service.telemetry.meters import (
+    ApiMeter,
+    IntakeMeter,
+    ProjectionMeter,
+    RelayMeter,
+    StatesMeter,
+)
 from service.telemetry.metrics import Metrics
 
 __all__ = [
@@ -17,6 +23,7 @@ __all__ = [
     "ProjectionMeter",
     "Readiness",
     "RelayMeter",
+    "StatesMeter",
     "configure_logging",
     "holds",
     "log_loop_error",

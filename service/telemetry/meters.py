@@ -176,6 +176,53 @@ class ProjectionMeter:
         self._log.warning("projecting_broke_off", code=code)
 
 
+class StatesMeter:
+    """What a worker of the topic of states counts: an object as `projections` asks for."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        registry = metrics.registry
+        self._log = structlog.get_logger()
+        self._position = Gauge(
+            "customers_states_position",
+            "Position up to which the topic of states holds what the log says.",
+            registry=registry,
+        )
+        self._lag_events = Gauge(
+            "customers_states_lag_events",
+            "Events in the log that the topic of states does not follow yet.",
+            registry=registry,
+        )
+        self._lag_seconds = Gauge(
+            "customers_states_lag_seconds",
+            "Age of the oldest event that the topic does not follow yet; 0 when it follows all.",
+            registry=registry,
+        )
+        self._batch = Histogram(
+            "customers_states_batch_events",
+            "Events whose customers were written at once.",
+            buckets=BATCH_BUCKETS,
+            registry=registry,
+        )
+        self._failures = Counter(
+            "customers_states_failures",
+            "Times that writing states broke off and was tried again.",
+            ["code"],
+            registry=registry,
+        )
+
+    def written(self, events: int) -> None:
+        self._batch.observe(events)
+
+    def progress(self, position: int, lag_events: int, lag_seconds: float) -> None:
+        self._position.set(position)
+        self._lag_events.set(lag_events)
+        self._lag_seconds.set(lag_seconds)
+
+    def failed(self, code: str, detail: str) -> None:
+        self._failures.labels(code).inc()
+        self._log.warning("states_broke_off", code=code, detail=detail)
+
+
 class IntakeMeter:
     """What an intake of orders counts: an object as `service.order_intake` asks for."""
 

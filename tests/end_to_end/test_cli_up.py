@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from service.http.asyncapi import STATE_TOPIC
 from tests.end_to_end.command import Running, call, run, running
+from tests.support.topics import read_topic
 
 FIELDS = ["url", "token", "docs", "databaseUrl", "kafkaBootstrapServers", "dataDirectory"]
 RECOVERY_TIMEOUT_SECONDS = 30.0
@@ -122,6 +125,7 @@ def test_operators_can_look_into_it(up: Running, folder: Path) -> None:
     assert status["down"] == []
     assert status["relay"]["position"] == position
     assert status["projections"]["customers"]["position"] == position
+    assert status["projections"]["states"]["position"] == position
     up.stop()
     down = run(folder, "status", **addresses)
     assert down.returncode == 1
@@ -164,8 +168,17 @@ def test_a_killed_broker_of_its_own_comes_back_under_writes(up: Running) -> None
     for email in written:  # while it is down, and while it starts
         assert system.create(email)[0] == 201
     eventually(lambda: written[-1] in system.found("written"))
-    assert call("GET", f"{system.url}/readyz")[0] == 200
+    eventually(lambda: call("GET", f"{system.url}/readyz")[0] == 200)  # each part tries in its turn
+    kafka = system.kafkaBootstrapServers
+    assert kafka is not None
+    eventually(lambda: states_of(kafka) >= set(written))  # the topic went with the broker
     assert up.stop()[0] == 0
+
+
+def states_of(bootstrap_servers: str) -> set[str]:
+    """The addresses of all customers in the topic of states."""
+    records = asyncio.run(read_topic(bootstrap_servers, STATE_TOPIC))
+    return {json.loads(record.value)["email"] for record in records if record.value}
 
 
 def test_after_a_kill_it_starts_again(up: Running, folder: Path) -> None:

@@ -29,7 +29,15 @@ from service.http.event_schemas import (
     schema_index,
 )
 from service.http.json_schemas import model_schemas
-from service.kafka import WATERMARK_TYPE, KafkaConfig, Record, event_record, watermark_record
+from service.kafka import (
+    WATERMARK_TYPE,
+    KafkaConfig,
+    Record,
+    State,
+    event_record,
+    state_record,
+    watermark_record,
+)
 from service.upcasters import Json
 
 DOCUMENT: dict[str, Json] = asyncapi_document()
@@ -138,6 +146,25 @@ def test_a_watermark_record_is_as_described() -> None:
     assert record.value is not None
     validate(message["payload"], orjson.loads(record.value))
     Draft202012Validator(published_schemas()[WATERMARK_NAME]).validate(orjson.loads(record.value))
+
+
+@pytest.mark.parametrize("document", [CUSTOMER_EXAMPLE.json_bytes().decode(), None])
+def test_the_record_of_a_state_is_as_described(document: str | None) -> None:
+    state = State("cust_1", "default", 3, 4711, document, CREATED_AT)
+    record = state_record(state, b"cust_1", b"epoch")
+    name = "customerTombstone" if document is None else "customerStateV1"
+    validate(MESSAGES[name]["headers"], text_headers(record))
+    assert text_headers(record).keys() == MESSAGES[name]["headers"]["properties"].keys()
+    assert record.key == b"cust_1"
+    validate(MESSAGES[name]["payload"], orjson.loads(record.value or b"null"))
+
+
+def test_every_topic_is_sent_to_or_received_from() -> None:
+    channels = {
+        resolved(operation["channel"]["$ref"], DOCUMENT)["address"]
+        for operation in DOCUMENT["operations"].values()
+    }
+    assert channels == {channel["address"] for channel in DOCUMENT["channels"].values()}
 
 
 def test_an_order_message_is_as_described() -> None:
