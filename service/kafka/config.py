@@ -22,7 +22,10 @@ ORDERS_PARTITIONS = 6
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic with the settings it is created with. None = the broker's own default."""
+    """A topic with the settings it is created with. None = the broker's own default.
+
+    `retention_seconds`: of a compacted topic, how long a record may stay that a later one replaces.
+    """
 
     name: str
     partitions: int
@@ -67,7 +70,12 @@ class KafkaConfig:
     @property
     def state_topic(self) -> Topic:
         name = f"{self.topic_prefix}customer.state.v1"
-        return Topic(name, self.events_partitions, cleanup="compact")
+        return Topic(
+            name,
+            self.events_partitions,
+            cleanup="compact",
+            retention_seconds=self.events_retention_seconds,
+        )
 
     @property
     def orders_topic(self) -> Topic:

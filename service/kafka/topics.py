@@ -38,6 +38,12 @@ class TopicDescription(NamedTuple):
     partitions: int
 
 
+# Names of Kafka's topic settings.
+_CLEANUP = "cleanup.policy"
+_RETENTION = "retention.ms"
+_COMPACTION_LAG = "max.compaction.lag.ms"  # without it the newest segment is never compacted
+
+
 class _TopicMetadata(NamedTuple):
     error_code: int
     name: str
@@ -187,7 +193,7 @@ class Topics:
         """Empty where the broker knows no settings, as the embedded one; None where it may not
         tell us. Raises Unavailable."""
         resource = ConfigResource(
-            ConfigResourceType.TOPIC, name, {"cleanup.policy": None, "retention.ms": None}
+            ConfigResourceType.TOPIC, name, dict.fromkeys((_CLEANUP, _RETENTION, _COMPACTION_LAG))
         )
         async with _administration(self._config) as admin:
             with our_errors():
@@ -228,9 +234,10 @@ def _refused(topic: Topic) -> list[str]:
 
 
 def _wanted_settings(topic: Topic) -> dict[str, str]:
-    settings: dict[str, str] = {"cleanup.policy": topic.cleanup}
+    settings: dict[str, str] = {_CLEANUP: topic.cleanup}
     if topic.retention_seconds is not None:
-        settings["retention.ms"] = str(topic.retention_seconds * 1_000)
+        name = _COMPACTION_LAG if topic.cleanup == "compact" else _RETENTION
+        settings[name] = str(topic.retention_seconds * 1_000)
     return settings
 
 

@@ -37,6 +37,7 @@ from tests.support.projections import (
     append_history,
     projected,
 )
+from tests.support.vaults import VAULT
 
 KEY = b"k" * 32
 NOW = datetime(2024, 6, 15, 14, 22, tzinfo=UTC)
@@ -101,7 +102,7 @@ class World:
 @pytest.fixture
 async def world(database: str) -> AsyncIterator[World]:
     async with projected(database) as model:
-        log = EventLog(model.postgres)
+        log = EventLog(model.postgres, VAULT)
         yield World(model, log, Queries(model.postgres, log, KEY))
 
 
@@ -195,7 +196,7 @@ class Overtaken(EventLog):
     """A log whose customer is deleted while its history is being read."""
 
     def __init__(self, model: Projected) -> None:
-        super().__init__(model.postgres)
+        super().__init__(model.postgres, VAULT)
         self._model = model
 
     @override
