@@ -34,6 +34,8 @@ intakes = typer.Typer(invoke_without_command=True)
 orders = typer.Typer(help="Publish orders as a shop does.", no_args_is_help=True)
 app.add_typer(intakes, name="intake")
 app.add_typer(orders, name="orders")
+erasures = typer.Typer(help="Show that deleted customers are forgotten.", no_args_is_help=True)
+app.add_typer(erasures, name="erase")
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
@@ -167,6 +169,26 @@ def orders_publish(
     from service.cli.orders import publish_orders
 
     _run(publish_orders(settings, source, as_json=as_json))
+
+
+@erasures.command("verify")
+def erase_verify(
+    customer_id: Annotated[str, typer.Argument(metavar="ID", help="A deleted customer's id.")],
+    tenant: Annotated[str, typer.Option(help="Whose customer it was.")] = "default",
+) -> None:
+    """Look at every event, table and topic for what is left of a deleted customer; print JSON.
+
+    Exit code 1: something readable is left that does not go by itself. What Kafka still keeps until
+    its retention ends is told with its time, and is no failure.
+
+    \b
+    Examples:
+      customers erase verify cust_01m88wa1zwewsttrvajrrxykpb
+      customers erase verify cust_01m88wa1zwewsttrvajrrxykpb --tenant acme
+    """
+    from service.cli.erase import verify_erasure
+
+    _run(verify_erasure(_settings(), customer_id, tenant))
 
 
 @app.command()

@@ -16,6 +16,9 @@ Cleanup: TypeAlias = Literal["delete", "compact"]
 
 REQUEST_TIMEOUT_SECONDS = 5.0
 EVENTS_PARTITIONS = 6
+SEGMENT_SECONDS_MAX = 86_400
+CLEANING_SECONDS = 3_600  # for the broker to get round to it; it looks every five minutes
+DEAD_LETTERS_RETENTION_SECONDS = 14 * 86_400
 EVENTS_RETENTION_SECONDS = 7 * 24 * 3_600
 ORDERS_PARTITIONS = 6
 
@@ -32,6 +35,19 @@ class Topic:
     cleanup: Cleanup = "delete"
     retention_seconds: int | None = None
     is_ours: bool = True  # somebody else's topic is created where missing, but not judged
+
+    @property
+    def segment_seconds(self) -> int | None:
+        """Kafka removes whole segments, so a record outlives its retention by up to this."""
+        if self.retention_seconds is None or self.cleanup == "compact":
+            return None
+        return min(self.retention_seconds, SEGMENT_SECONDS_MAX)
+
+    @property
+    def gone_after_seconds(self) -> int:
+        """How old a record becomes that nobody keeps; of a compacted topic, once it is replaced."""
+        assert self.retention_seconds is not None, "ours have a retention"
+        return self.retention_seconds + (self.segment_seconds or 0) + CLEANING_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +100,8 @@ class KafkaConfig:
 
     @property
     def orders_dead_letter_topic(self) -> Topic:
-        return Topic(f"{self.topic_prefix}commerce.orders.v1.dlq", 1)
+        name = f"{self.topic_prefix}commerce.orders.v1.dlq"
+        return Topic(name, 1, retention_seconds=DEAD_LETTERS_RETENTION_SECONDS)
 
     @property
     def topics(self) -> tuple[Topic, ...]:

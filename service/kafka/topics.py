@@ -41,6 +41,7 @@ class TopicDescription(NamedTuple):
 # Names of Kafka's topic settings.
 _CLEANUP = "cleanup.policy"
 _RETENTION = "retention.ms"
+_SEGMENT = "segment.ms"
 _COMPACTION_LAG = "max.compaction.lag.ms"  # without it the newest segment is never compacted
 
 
@@ -192,9 +193,8 @@ class Topics:
     async def _settings(self, name: str) -> Mapping[str, str] | None:
         """Empty where the broker knows no settings, as the embedded one; None where it may not
         tell us. Raises Unavailable."""
-        resource = ConfigResource(
-            ConfigResourceType.TOPIC, name, dict.fromkeys((_CLEANUP, _RETENTION, _COMPACTION_LAG))
-        )
+        asked = dict.fromkeys((_CLEANUP, _RETENTION, _COMPACTION_LAG, _SEGMENT))
+        resource = ConfigResource(ConfigResourceType.TOPIC, name, asked)
         async with _administration(self._config) as admin:
             with our_errors():
                 async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
@@ -238,6 +238,8 @@ def _wanted_settings(topic: Topic) -> dict[str, str]:
     if topic.retention_seconds is not None:
         name = _COMPACTION_LAG if topic.cleanup == "compact" else _RETENTION
         settings[name] = str(topic.retention_seconds * 1_000)
+    if topic.segment_seconds is not None:
+        settings[_SEGMENT] = str(topic.segment_seconds * 1_000)
     return settings
 
 

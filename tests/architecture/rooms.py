@@ -53,6 +53,7 @@ MAY_IMPORT: Rooms = {
     "service.order_intake": _rooms(
         "appender errors event_log events identifiers kafka order postgres telemetry"
     ),
+    "service.erasure": _rooms("errors event_log events identifiers kafka postgres vault"),
     "service.list_request": _rooms("errors folding"),
     "service.queries": _rooms(
         "customer documents errors event_log events folding identifiers list_request order postgres"

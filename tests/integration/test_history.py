@@ -108,10 +108,7 @@ async def world(database: str) -> AsyncIterator[World]:
 
 def independent(events: Sequence[RecordedEvent]) -> Json | None:
     """What the projection shows after these events, the first of a stream; None: deleted."""
-    incoming = [
-        Incoming(each.position, each.tenant, each.customer_id, each.version, each.time, each.event)
-        for each in events
-    ]
+    incoming = [Incoming(*(getattr(each, name) for name in Incoming._fields)) for each in events]
     rows = Rows()
     nothing = Present(0, False, None, CURRENCIES[events[0].tenant], {}, has_all_orders=True)
     rows.add(fold(incoming, nothing))
@@ -120,7 +117,7 @@ def independent(events: Sequence[RecordedEvent]) -> Json | None:
 
 
 async def test_every_event_leads_from_one_state_to_the_next(world: World) -> None:
-    history = a_history(Random(11), steps=260, customers=8)
+    history = a_history(Random(11), steps=400, customers=24)
     await append_history(world.model.appender, history)
     living = 0
     for customer_id, tenant in sorted({(each.customer_id, each.tenant) for each in history}):

@@ -76,6 +76,7 @@ async def test_an_existing_topic_is_judged_and_not_changed(
     assert [fault.split(",")[0].split(":")[0] for fault in faults] == [
         f"topic {config.events_topic.name} has 6 partitions where 3 are configured",
         f"topic {config.events_topic.name} has retention.ms=604800000",
+        f"topic {config.events_topic.name} has segment.ms=86400000",
     ]
     assert await topics.faults(config.topics) == []
 

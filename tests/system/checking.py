@@ -18,6 +18,7 @@ from service.documents import list_item
 from service.events import RecordedEvent, encode
 from service.kafka import ConsumedRecord, ReceivedEvent, Watermark, received
 from service.postgres import Postgres
+from service.vault import blanked
 from tests.support.projections import expected, recorded_events, shown
 from tests.support.topics import eventually, read_topic
 from tests.system.installation import Installation, Role
@@ -95,17 +96,31 @@ def _check_body(answer: Answer, customer: Customer) -> None:
         return
     body = json.loads(answer.body)
     if body["id"] == customer.id:
-        assert answer.body == customer.document(CURRENCY).json_bytes()
+        shown = json.loads(customer.document(CURRENCY).json_bytes())
+        assert (_without_person(body) if not customer.email else body) == shown
     else:
         addresses = [address.model_dump(by_alias=True) for address in customer.addresses]
-        assert body in addresses
+        assert (_without_person(body) if not customer.email else body) in addresses
+
+
+def _without_person(body: dict[str, object]) -> dict[str, object]:
+    """An answer from before a deletion, as the log still tells it: no field says who it was."""
+    blanks = {"email": "", "line1": "", "city": "", "metadata": {}}
+    names = ("firstName", "lastName", "phone", "label", "state", "postalCode")
+    left = {**body, **{name: None for name in names if name in body}}
+    left |= {name: blank for name, blank in blanks.items() if name in body}
+    if isinstance(addresses := body.get("addresses"), list):
+        left["addresses"] = [_without_person(each) for each in addresses]
+    return left
 
 
 def check_topic(records: Sequence[ConsumedRecord], events: Sequence[RecordedEvent]) -> None:
     """Repeats left out, every event is there once, in order, and no chain is broken."""
     published = [each for each in _chained(records) if isinstance(each, ReceivedEvent)]
     in_order = sorted(published, key=lambda event: event.position)
-    assert [_identity(event) for event in in_order] == [_recorded(event) for event in events]
+    forgotten = {event.position for event in events if event.is_forgotten}
+    found = [_identity(event, is_forgotten=event.position in forgotten) for event in in_order]
+    assert found == [_recorded(event) for event in events]
     versions: dict[str, list[int]] = defaultdict(list)
     partitions: dict[str, set[int]] = defaultdict(set)
     for event in published:  # by partition and offset
@@ -129,8 +144,10 @@ def _chained(records: Sequence[ConsumedRecord]) -> Iterable[ReceivedEvent | Wate
         yield each
 
 
-def _identity(event: ReceivedEvent) -> tuple[object, ...]:
-    data = orjson.loads(event.data)
+def _identity(event: ReceivedEvent, *, is_forgotten: bool) -> tuple[object, ...]:
+    """Of an event whose customer was deleted since, what the log still has of it."""
+    text = event.data.decode()
+    data = orjson.loads((is_forgotten and blanked(event.type, text)) or text)
     return (
         event.position,
         event.id,

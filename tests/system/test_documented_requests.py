@@ -10,6 +10,9 @@ import asyncio
 import json
 import os
 import re
+import sys
+from asyncio.subprocess import PIPE
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +22,10 @@ from tests.support.topics import eventually
 from tests.system.installation import Installation
 
 README = Path(__file__).parents[2] / "README.md"
-EXAMPLE = re.compile(r"\$ (call .*?)\n(HTTP/1\.1 .*?)(?=\n\$ |\n```)", re.DOTALL)
+EXAMPLE = re.compile(
+    r"^\$ ((?:call|echo|customers) .*?)\n((?:HTTP/1\.1 |Published|\{).*?)(?=\n\$ |\n```)",
+    re.DOTALL | re.MULTILINE,
+)
 DEFINITION = re.compile(r"^call\(\) \{.*\}$", re.MULTILINE)
 VARYING = (
     (re.compile(r"\b(cust|addr)_[0-9a-z]{26}"), r"\1_ID"),
@@ -51,11 +57,12 @@ class Terminal:
 
     async def runs(self, command: str) -> str:
         process = await asyncio.create_subprocess_exec(
-            *("bash", "-c", command), env=self.variables, stdout=asyncio.subprocess.PIPE
+            *("bash", "-c", command), env=self.variables, stdout=PIPE, stderr=PIPE
         )
-        said, _ = await process.communicate()
-        assert process.returncode == 0, command
-        return said.decode()
+        said, told = await process.communicate()
+        is_reading = "erase verify" in command  # which fails as long as something is left
+        assert process.returncode == 0 or is_reading, (command, told)
+        return (said or told).decode()
 
     async def curl(self, arguments: str) -> tuple[int, dict[str, object]]:
         """The status and the body, which is empty where there is none."""
@@ -66,32 +73,56 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 async def terminal(installation: Installation) -> Terminal:
-    roles = [installation.launch(name) for name in ("api", "relay", "projections")]
+    roles = [installation.launch(name) for name in ("api", "relay", "projections", "intake")]
     await installation.until_ready(*roles)
-    path = os.environ["PATH"]
-    return Terminal({"URL": roles[0].url, "TOKEN": installation.token, "PATH": path})
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    told = {f"CUSTOMERS_{name}": value for name, value in installation.settings.items()}
+    told["CUSTOMERS_DATA_DIRECTORY"] = str(installation.folder)
+    return Terminal({"URL": roles[0].url, "TOKEN": installation.token, "PATH": path, **told})
 
 
 async def test_the_readmes_tour_goes_as_printed(terminal: Terminal) -> None:
     readme = README.read_text(encoding="utf-8")
     (definition,) = DEFINITION.findall(readme)
     examples = EXAMPLE.findall(readme)
-    assert len(examples) >= 9
+    assert len(examples) >= 15
     for command, printed in examples:
-        said = (await terminal.runs(f"{definition}\n{command}")).replace("\r\n", "\n")
-        found = re.search(r'"id":"(cust_\w+)"', said)
-        if found is not None:
-            terminal.variables.setdefault("ID", found[1])
-        _agree(printed, said.rstrip("\n"))
+        said: list[str] = []
+        with suppress(AssertionError):  # what was said last is judged below
+            await eventually(lambda: _says(terminal, definition, command, printed, said))  # noqa: B023
+        _agree(printed, said[-1])
+
+
+async def _says(
+    terminal: Terminal, definition: str, command: str, printed: str, said: list[str]
+) -> bool:
+    """What only reads is asked again for a while: the tour says so where it takes a moment."""
+    text = (await terminal.runs(f"{definition}\n{command}")).replace("\r\n", "\n").rstrip("\n")
+    said.append(text)
+    found = re.search(r'"id":"(cust_\w+)"', text)
+    if found is not None:
+        terminal.variables.setdefault("ID", found[1])
+    only_reads = "-d " not in command and "-X " not in command and "publish" not in command
+    return not only_reads or _agrees(printed, text)
 
 
 def _agree(printed: str, said: str) -> None:
+    assert _agrees(printed, said), (printed, said)
+
+
+def _agrees(printed: str, said: str) -> bool:
     """Every line of the head that is printed was said; the body agrees but for what is left out."""
+    if not printed.startswith("HTTP/"):
+        return _is_as_printed(_settled(printed), _settled(said))
     printed_head, _, printed_body = _settled(printed).partition("\n\n")
     head, _, body = _settled(said).partition("\n\n")
-    assert set(printed_head.splitlines()) <= set(head.splitlines())
-    pieces = re.sub(r"\n\s*", "", printed_body).split("…")
-    assert re.fullmatch(".*".join(map(re.escape, pieces)), body), (printed, said)
+    is_head = set(printed_head.splitlines()) <= set(head.splitlines())
+    return is_head and _is_as_printed(printed_body, body)
+
+
+def _is_as_printed(printed: str, said: str) -> bool:
+    pieces = re.sub(r"\n\s*", "", printed).split("…")
+    return re.fullmatch(".*".join(map(re.escape, pieces)), said) is not None
 
 
 def _settled(text: str) -> str:

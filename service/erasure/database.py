@@ -1,0 +1,69 @@
+"""What PostgreSQL holds of a customer: every row that names it, and every event, read again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import orjson
+
+from service.erasure.report import Finding
+from service.errors import Corrupt, NotFound
+from service.event_log import EventLog
+from service.events import encode
+from service.identifiers import CustomerId
+from service.postgres import Postgres, load_statements
+from service.vault import blanked
+
+SQL = load_statements("service", "erasure.sql")
+
+
+class Deletion(NamedTuple):
+    """Where a customer stands. `deleted_at` None: it was not deleted."""
+
+    tenant: str
+    deleted_at: datetime | None
+
+
+class _Standing(NamedTuple):
+    tenant: str
+    is_closed: bool
+    has_row: bool
+    destroyed_at: datetime | None
+
+
+async def deletion(postgres: Postgres, tenant: str, customer_id: CustomerId) -> Deletion:
+    """Raises NotFound where the tenant never had such a customer."""
+    standing = await postgres.fetch_one(_Standing, SQL["deletion"], customer_id)
+    if standing is None or standing.tenant != tenant:
+        raise NotFound("customer_not_found")
+    return Deletion(tenant, standing.destroyed_at if standing.is_closed else None)
+
+
+async def look_in_database(
+    postgres: Postgres, log: EventLog, tenant: str, customer_id: CustomerId
+) -> list[Finding]:
+    """Tables by name, then the events."""
+    tables = await postgres.fetch(Finding, SQL["held"], customer_id)
+    return [*tables, await _events(log, tenant, customer_id)]
+
+
+async def unclean_tables(postgres: Postgres, since: datetime) -> Sequence[str]:
+    """Tables that may hold dead rows from before: see VACUUM in docs/operations.md."""
+    return await postgres.fetch(str, SQL["unclean"], since)
+
+
+async def _events(log: EventLog, tenant: str, customer_id: CustomerId) -> Finding:
+    """Readable is what has a personal value, whatever it says of itself; or does not open."""
+    held = readable = 0
+    try:
+        async for event in log.stream(tenant, customer_id):
+            held += 1
+            data = encode(event.event)
+            blank = blanked(event.event.type, data)
+            if blank is not None and orjson.loads(blank) != orjson.loads(data):
+                readable += 1
+    except Corrupt:
+        return Finding("log.event", held + 1, readable + 1)
+    return Finding("log.event", held, readable)

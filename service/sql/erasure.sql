@@ -1,0 +1,37 @@
+-- name: deletion
+-- Where a customer's stream stands; when its key was destroyed, NULL = it was not.
+SELECT stream.tenant, stream.is_closed, key.customer_id IS NOT NULL, key.destroyed_at
+FROM log.stream LEFT JOIN vault.customer_key AS key ON key.customer_id = stream.customer_id
+WHERE stream.customer_id = $1;
+
+-- name: held
+-- Every row that names the customer, by table: how many there are, and how many of them tell about a
+-- person. What a table may keep after a deletion is written down beside it.
+SELECT 'log.stream' AS place, count(*), count(*) FILTER (WHERE NOT is_closed)
+FROM log.stream WHERE customer_id = $1  -- versions and positions
+UNION ALL SELECT 'log.email_claim', count(*), count(*)
+FROM log.email_claim JOIN log.stream USING (tenant, customer_id) WHERE customer_id = $1
+UNION ALL SELECT 'log.idempotency', count(*), 0
+FROM log.idempotency WHERE customer_id = $1  -- digests, for seven days
+UNION ALL SELECT 'log.accepted_order', count(*), 0
+FROM log.accepted_order WHERE customer_id = $1  -- order ids and versions
+UNION ALL SELECT 'vault.customer_key', count(*), count(*) FILTER (WHERE wrapped IS NOT NULL)
+FROM vault.customer_key WHERE customer_id = $1  -- when it was destroyed
+UNION ALL SELECT 'read_model.customer', count(*), count(*) FILTER (WHERE document IS NOT NULL OR item IS NOT NULL)
+FROM read_model.customer WHERE id = $1  -- version and position
+UNION ALL SELECT 'read_model.profile', count(*), count(*) FROM read_model.profile WHERE id = $1
+UNION ALL SELECT 'read_model.activity', count(*), count(*) FROM read_model.activity WHERE id = $1
+UNION ALL SELECT 'read_model.search', count(*), count(*) FROM read_model.search WHERE id = $1
+UNION ALL SELECT 'read_model.tagged', count(*), count(*) FROM read_model.tagged WHERE id = $1
+UNION ALL SELECT 'read_model.contribution', count(*), count(*) FROM read_model.contribution WHERE customer_id = $1
+UNION ALL SELECT 'read_model.parked', count(*), 0 FROM read_model.parked WHERE customer_id = $1  -- a position, and a reason
+ORDER BY place;
+
+-- name: unclean
+-- Tables that hold, or held, what is personal and were not vacuumed since: dead rows may still lie there.
+SELECT schemaname || '.' || relname
+FROM pg_stat_user_tables
+WHERE (schemaname, relname) IN (('vault', 'customer_key'), ('log', 'email_claim'), ('customers_v1', 'customer'),
+                                ('customers_v1', 'profile'), ('customers_v1', 'search'))
+  AND greatest(last_vacuum, last_autovacuum, '-infinity') < $1
+ORDER BY schemaname, relname;
