@@ -213,12 +213,14 @@ class Appender:
             self._waiting.put_back([m for m, o in pairs if not _answered(m, o)])
 
     async def _write_rewrapped(self, batch: list[_Member], error: ConstraintViolated) -> None:
-        """The master key was rotated under us: take up the new one, and send all of it again."""
+        """The master key is being rotated: wrap by the key that wraps now, and send it again."""
         if error.constraint != WRAPPING_KEY_RETIRED:
             await self._write_apart(batch, error)
             return
         try:
-            self._vault.refresh()
+            wrapping_id = await self._postgres.fetch_one(bytes, SQL["wrapping_key"])
+            if wrapping_id is not None:
+                self._vault.wrap_by(wrapping_id)
         except (Unavailable, ConfigurationError) as outdated:
             for member in batch:
                 _fail(member, outdated)

@@ -66,9 +66,11 @@ async def database(
 
 
 @asynccontextmanager
-async def migrated_database(settings: Settings) -> AsyncIterator[Postgres]:
+async def migrated_database(
+    settings: Settings, *, command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS
+) -> AsyncIterator[Postgres]:
     """As `database`. Raises Failed where it does not have this release's shape."""
-    async with database(settings) as postgres:
+    async with database(settings, command_timeout_seconds=command_timeout_seconds) as postgres:
         if await missing_migrations(postgres):
             raise Failed("The database is not migrated: run `customers migrate`.")
         yield postgres

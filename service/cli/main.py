@@ -7,6 +7,7 @@ stderr. Nothing heavy is imported before a command needs it, so help and complet
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -32,10 +33,12 @@ app.add_typer(tenants, name="tenant")
 app.add_typer(tokens, name="token")
 intakes = typer.Typer(invoke_without_command=True)
 orders = typer.Typer(help="Publish orders as a shop does.", no_args_is_help=True)
+keys = typer.Typer(help="Rotate the key that wraps customers' keys.", no_args_is_help=True)
 app.add_typer(intakes, name="intake")
 app.add_typer(orders, name="orders")
 erasures = typer.Typer(help="Show that deleted customers are forgotten.", no_args_is_help=True)
 app.add_typer(erasures, name="erase")
+app.add_typer(keys, name="keys")
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
@@ -307,6 +310,36 @@ def token_revoke(
     from service.cli.access import revoke_token
 
     _run(revoke_token(_settings(), token, as_json=as_json))
+
+
+@keys.command("rotate")
+def keys_rotate(
+    prepare: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Only write the key as it shall be to a new file."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Wrap every customer's key anew under a new wrapping key, while the service runs.
+
+    Goes on where it was interrupted. Where roles have the key from the environment or from files of
+    their own, write it with --prepare first, give that to all of them, and then rotate. Exit code
+    1: some keys do not open; stderr names whose, and the old wrapping key is kept. A database that
+    shares the key file with this one would be lost: give it a copy of its own before.
+
+    \b
+    Examples:
+      customers keys rotate
+      customers keys rotate --json
+      customers keys rotate --prepare next.key
+    """
+    settings = _settings()
+    from service.cli.keys import prepare_rotation, rotate_keys
+
+    if prepare is not None:
+        prepare_rotation(settings, prepare, as_json=as_json)
+    else:
+        _run(rotate_keys(settings, as_json=as_json))
 
 
 def main() -> None:

@@ -14,9 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from service.errors import ConfigurationError
-from service.master_key.wrapping_key import WrappingKey
+from service.master_key.wrapping_key import KEY_BYTES, WrappingKey
 
-KEY_BYTES = 32
 WRAPPING_KEYS_MAX = 8
 _CONTEXT = b"customers/v1/"  # a new derivation would be another context
 _ROOT, _WRAP = "root:", "wrap:"

@@ -16,7 +16,8 @@ from typing import Protocol
 from typing_extensions import override
 
 from service.errors import ConfigurationError
-from service.master_key.key import KEY_BYTES, MasterKey, parse
+from service.master_key.key import MasterKey, parse
+from service.master_key.wrapping_key import KEY_BYTES
 
 FILE_BYTES_MAX = 1_024
 
@@ -79,11 +80,19 @@ class KeySource:
     def replace(self, key: MasterKey) -> None:
         if self.given is not None:
             raise ConfigurationError(
-                f"The master key is in {self}, which only you can change: put the new wrap: key"
-                " before the old one, restart every role, and rotate again."
+                f"The master key is in {self}, which only you can change: `customers keys rotate"
+                " --prepare FILE` writes what belongs there, with a new wrapping key; put it there,"
+                " restart every role, and rotate again."
             )
         try:
             _write(self.path, key.text(), replace=True)
+        except OSError as error:
+            raise _unwritable(self, error) from None
+
+    def keep_aside(self, key: MasterKey) -> None:
+        """Write the key into a new file. Raises ConfigurationError where there is one already."""
+        try:
+            _write(self.path, key.text(), replace=False)
         except OSError as error:
             raise _unwritable(self, error) from None
 
@@ -103,8 +112,11 @@ def _write(path: Path, text: str, *, replace: bool) -> None:
             aside = path.with_name(f"{path.name}.new")
             aside.unlink(missing_ok=True)
             os.link(file.name, aside)
-            _keep_owner(aside, path)
-            aside.replace(path)
+            try:
+                _keep_owner(aside, path)
+                aside.replace(path)
+            finally:
+                aside.unlink(missing_ok=True)
         else:
             os.link(file.name, path)
     folder = os.open(path.parent, os.O_RDONLY)

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from service.errors import Corrupt
 
+KEY_BYTES = 32
 ID_BYTES = 8
 NONCE_BYTES = 12  # NIST SP 800-38D, 8.2.2: random, and far fewer than 2^32 of them under one key
 _ID_CONTEXT = b"customers/v1/wrapping-key-id"
@@ -30,6 +31,10 @@ class WrappingKey:
             secret
         )
         self._cipher = AESGCM(secret)
+
+    @classmethod
+    def new(cls) -> WrappingKey:
+        return cls(os.urandom(KEY_BYTES))
 
     @override
     def __eq__(self, other: object) -> bool:

@@ -59,6 +59,10 @@ ORDER BY event.version LIMIT $4;
 -- name: customer_key
 SELECT wrapped FROM vault.customer_key WHERE customer_id = $1 AND wrapped IS NOT NULL;
 
+-- name: wrapping_key
+-- The id of the key that wraps now; no row before the first customer.
+SELECT id FROM vault.wrapping_key;
+
 -- name: stream_and_key
 -- Where a customer's stream stands, and what is known of an idempotency key; one row always.
 SELECT stream.version, stream.position, stream.is_closed,

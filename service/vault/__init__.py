@@ -6,6 +6,18 @@ an event's personal marks name; see redaction.py.
 
 from service.vault.customer_key import CustomerKey, place
 from service.vault.redaction import blanked, is_personal
+from service.vault.rotation import Rewrapped, begin_rotation, count_keys, finish_rotation, rewrap
 from service.vault.vault import Vault
 
-__all__ = ["CustomerKey", "Vault", "blanked", "is_personal", "place"]
+__all__ = [
+    "CustomerKey",
+    "Rewrapped",
+    "Vault",
+    "begin_rotation",
+    "blanked",
+    "count_keys",
+    "finish_rotation",
+    "is_personal",
+    "place",
+    "rewrap",
+]

@@ -26,7 +26,11 @@ class Vault:
 
     def __init__(self, key: MasterKey, provider: KeyProvider | None = None) -> None:
         self._provider = provider
-        self._use(key)
+        self._wrapping = key.wrapping[0]
+        self._latest = key.wrapping
+        # Invariant: the keys of the last two readings that differ: what was read from the database
+        # before a rotation ended may have to be opened after it.
+        self._unwrapping = {each.id: each for each in key.wrapping}
         # Copied for every use, which is cheaper than taking up the key anew.
         self._claimer = blake2b(digest_size=CLAIM_BYTES, key=key.subkey("email-claim"))
         # Invariant: at most KEYS_REMEMBERED_MAX; those that were used last.
@@ -66,25 +70,27 @@ class Vault:
         claimer.update(f"{tenant}\n{email}".encode())
         return claimer.hexdigest()
 
-    def refresh(self) -> None:
-        """Read the master key again, for it was rotated. Raises Unavailable where it was not."""
-        before = self.wrapping_id
-        key = None if self._provider is None else self._provider.read()
-        if key is not None:
-            self._use(key)
-        if self.wrapping_id == before:
-            raise _outdated(self._provider)
-        structlog.get_logger().info("master_key_renewed")
-
-    def _use(self, key: MasterKey) -> None:
-        self._wrapping = key.wrapping[0]
-        self._unwrapping = {each.id: each for each in key.wrapping}
+    def wrap_by(self, wrapping_id: bytes) -> None:
+        """Wrap by this one from now on: the one that the database takes, which in a rotation may
+        be either. Raises Unavailable where the provider does not have it."""
+        self._wrapping = self._unwrapping.get(wrapping_id) or self._read_again(wrapping_id)
 
     def _after_rotation(self, customer_id: CustomerId, wrapped: bytes) -> WrappingKey:
         if len(wrapped) <= WRAPPING_ID_BYTES:
             raise Corrupt(f"the stored key of {customer_id} is damaged")
-        self.refresh()
-        wrapping = self._unwrapping.get(wrapped[:WRAPPING_ID_BYTES])
+        return self._read_again(wrapped[:WRAPPING_ID_BYTES])
+
+    def _read_again(self, wrapping_id: bytes) -> WrappingKey:
+        """The wrapping key of this id, which is not known yet, for the master key was rotated.
+
+        Raises Unavailable where it was not.
+        """
+        key = None if self._provider is None else self._provider.read()
+        if key is not None and key.wrapping != self._latest:
+            self._unwrapping = {each.id: each for each in (*self._latest, *key.wrapping)}
+            self._wrapping, self._latest = key.wrapping[0], key.wrapping
+            structlog.get_logger().info("master_key_renewed")
+        wrapping = self._unwrapping.get(wrapping_id)
         if wrapping is None:
             raise _outdated(self._provider)
         return wrapping

@@ -40,7 +40,7 @@ MAY_IMPORT: Rooms = {
     "service.token_keys": _rooms("master_key"),
     "service.tokens": _rooms("errors events identifiers postgres tenants token_keys"),
     "service.json_web_tokens": _rooms("errors tokens"),
-    "service.vault": _rooms("errors events identifiers master_key"),
+    "service.vault": _rooms("errors events identifiers master_key postgres"),
     "service.event_log": _rooms("errors events identifiers postgres vault"),
     "service.appender": _rooms("errors event_log events identifiers postgres vault"),
     "service.idempotency_expiry": _rooms("errors event_log postgres"),

@@ -13,7 +13,7 @@ from tests.end_to_end.command import run
 COMMANDS = (
     "up", "api", "relay", "projections", "migrate", "config", "status",
     "tenant create", "tenant list", "token create", "token list", "token revoke",
-    "intake", "intake redrive", "orders publish",
+    "intake", "intake redrive", "orders publish", "keys rotate",
 )  # fmt: skip
 TOKEN = re.compile(r"ctk_[A-Za-z0-9_-]{52}\n")
 
@@ -56,7 +56,8 @@ def test_a_wrong_setting_is_one_sentence(command: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["api", "relay", "projections", "intake", "intake redrive", "migrate", "status"]
+    "command",
+    ["api", "relay", "projections", "intake", "intake redrive", "migrate", "status", "keys rotate"],
 )
 def test_a_missing_address_is_one_sentence(command: str, tmp_path: Path) -> None:
     result = run(tmp_path, *command.split())

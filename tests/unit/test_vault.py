@@ -11,6 +11,7 @@ from service.errors import Corrupt, Unavailable
 from service.events import EVENT_TYPES, Event, decode
 from service.identifiers import CustomerId
 from service.master_key import MasterKey, WrappingKey
+from service.master_key.key import parse
 from service.vault import CustomerKey, Vault, blanked, is_personal, place
 from tests.support.vaults import KEY
 from tests.unit.test_golden_events import GOLDEN
@@ -126,6 +127,38 @@ def test_a_process_takes_up_a_rotated_key_when_it_meets_one() -> None:
     assert here.unwrap(JANE, wrapped).secret == key.secret
     assert here.wrapping_id == new.id
     assert here.unwrap(JANE, Vault(KEY).wrap(JANE, key)).secret == key.secret
+
+
+def test_what_was_read_before_a_rotation_ended_opens_after_it() -> None:
+    """A page of the log may hold keys wrapped by both, and the file loses the old one meanwhile."""
+    new = WrappingKey.new()
+    provider = Provider(KEY.with_wrapping(new))
+    here, there = Vault(KEY, provider), Vault(provider.key)
+    key = CustomerKey.new()
+    page = [there.wrap(JANE, key), Vault(KEY).wrap(JANE, key)] * 2
+    assert {here.unwrap(JANE, wrapped).secret for wrapped in page} == {key.secret}
+    with pytest.raises(Unavailable, match="does not have"):
+        here.unwrap(JANE, Vault(KEY.with_wrapping(WrappingKey.new())).wrap(JANE, key))
+    assert here.unwrap(JANE, page[1]).secret == key.secret
+
+
+def test_a_process_wraps_by_the_key_that_the_database_takes() -> None:
+    """Which is the old one still where a rotation is prepared, and the new one after it."""
+    (old,), new = KEY.wrapping, WrappingKey.new()
+    vault = Vault(KEY.with_wrapping(new, old))
+    assert vault.wrapping_id == new.id
+    for each in (old, new, new):
+        vault.wrap_by(each.id)
+        assert vault.wrap(JANE, CustomerKey.new()).startswith(each.id)
+    with pytest.raises(Unavailable, match="does not have"):
+        vault.wrap_by(WrappingKey.new().id)
+    assert vault.wrapping_id == new.id
+
+
+def test_tokens_cursors_and_keys_of_requests_outlive_a_rotation() -> None:
+    rotated = parse(KEY.with_wrapping(WrappingKey.new()).text(), "here")
+    for purpose in ("token-hash", "cursor", "idempotency", "email-claim", "fingerprint"):
+        assert rotated.subkey(purpose) == KEY.subkey(purpose)
 
 
 def test_a_claim_stands_for_one_address_of_one_tenant() -> None:
