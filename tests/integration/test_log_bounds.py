@@ -104,7 +104,7 @@ async def test_a_long_stream_is_read_whole(
 async def test_the_queue_is_bounded_in_bytes(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.appender.QUEUE_BYTES_MAX", 10_000)
+    monkeypatch.setattr("service.appender.queue.QUEUE_BYTES_MAX", 10_000)
     customers = [a_creation(f"{number}@example.com") for number in range(12)]
     async with appending(postgres) as other:
         await asyncio.gather(*(other.append(each) for each in customers))
@@ -126,7 +126,7 @@ async def test_the_queue_is_bounded_in_bytes(
 async def test_a_batch_is_bounded_in_bytes_and_has_one_command_in_any_case(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.appender.BATCH_BYTES_MAX", 10_000)
+    monkeypatch.setattr("service.appender.queue.BATCH_BYTES_MAX", 10_000)
     customers = [a_creation(f"{number}@example.com") for number in range(9)]
     async with appending(postgres) as other:
         await asyncio.gather(*(other.append(each) for each in customers))
