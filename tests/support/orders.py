@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import confluent_kafka
 import orjson
@@ -116,7 +116,8 @@ class Shop:
         return [each.customer_id for each in creations]
 
     async def delete(self, customer_id: CustomerId, version: int) -> None:
-        await self.world.appender.append(a_change(customer_id, version, CustomerDeleted()))
+        deletion = a_change(customer_id, version, CustomerDeleted())
+        await self.world.appender.append(replace(deletion, closes_stream=True))
 
     async def publish(self, orders: Iterable[Mapping[str, object]]) -> None:
         await self.send(
@@ -131,7 +132,7 @@ class Shop:
     ) -> None:
         """By a client that is not ours; the partition follows from the key."""
         await asyncio.to_thread(
-            _send,
+            send,
             self.config.bootstrap_servers,
             self.config.orders_topic.name,
             records,
@@ -167,7 +168,7 @@ class Shop:
         return await eventually(are_in, 40)
 
 
-def _send(
+def send(
     servers: str,
     topic: str,
     records: Sequence[tuple[bytes | None, bytes | None, Headers]],
