@@ -229,6 +229,8 @@ class CommandHandler:
         async for event in self._log.stream(request.tenant, replayed.customer_id):
             if event.version > replayed.version:
                 break
+            if event.is_forgotten and not is_deletion:
+                raise NotFound("customer_deleted")
             customer = evolve(customer, event)
         if customer is None:
             raise Corrupt(f"the stream of {replayed.customer_id} has no events")

@@ -50,6 +50,11 @@ class _Found(NamedTuple):
     time: datetime
 
 
+class _HeldKey(NamedTuple):
+    wrapped: bytes | None
+    is_destroyed: bool
+
+
 class Appender:
     """Appends to the log in batches. `run` must be running for appends to be answered."""
 
@@ -73,9 +78,11 @@ class Appender:
         where the queue is full, or where the database did not confirm in time: the outcome is then
         unknown to the caller, and a repeat under the same key settles it.
         """
+        key = await self._key(append)
+        # Invariant: no await from here to the join, so nobody joins once `run` has returned.
         if self._stopping:
             raise Unavailable("overloaded", "This process is ending.")
-        member = self._waiting.join(append, await self._key(append))
+        member = self._waiting.join(append, key)
         self._arrived.set()
         loop = asyncio.get_running_loop()
         limit = loop.call_later(WRITE_TIMEOUT_SECONDS, _give_up, member)
@@ -104,7 +111,8 @@ class Appender:
     async def _key(self, append: Append) -> CustomerKey | None:
         """To seal the events with; None where they hold nothing personal.
 
-        Raises Conflict where there is none any more: the customer was deleted.
+        Raises Conflict where it is destroyed: the customer was deleted. Raises Corrupt where it is
+        lost.
         """
         if not append.expected_version:
             return CustomerKey.new()
@@ -113,10 +121,14 @@ class Appender:
         customer_id = append.customer_id
         key = self._vault.recall(customer_id)
         if key is None:
-            wrapped = await self._postgres.fetch_one(bytes, SQL["customer_key"], customer_id)
-            if wrapped is None:
+            held = await self._postgres.fetch_one(_HeldKey, SQL["customer_key"], customer_id)
+            if held is None:
                 raise Conflict("version_conflict")
-            key = self._vault.unwrap(customer_id, wrapped)
+            if held.wrapped is None:
+                if held.is_destroyed:
+                    raise Conflict("version_conflict")
+                raise Corrupt(f"the key of {customer_id} is lost, and it was not deleted")
+            key = self._vault.unwrap(customer_id, held.wrapped)
             self._vault.remember(customer_id, key)
         return key
 

@@ -11,7 +11,7 @@ import orjson
 from service.erasure.report import Finding
 from service.errors import Corrupt, NotFound
 from service.event_log import EventLog
-from service.events import encode
+from service.events import CustomerDeleted, encode
 from service.identifiers import CustomerId
 from service.postgres import Postgres, load_statements
 from service.vault import blanked
@@ -19,26 +19,18 @@ from service.vault import blanked
 SQL = load_statements("service", "erasure.sql")
 
 
-class Deletion(NamedTuple):
-    """Where a customer stands. `deleted_at` None: it was not deleted."""
-
+class _Deletion(NamedTuple):
     tenant: str
     deleted_at: datetime | None
 
 
-class _Standing(NamedTuple):
-    tenant: str
-    is_closed: bool
-    has_row: bool
-    destroyed_at: datetime | None
-
-
-async def deletion(postgres: Postgres, tenant: str, customer_id: CustomerId) -> Deletion:
-    """Raises NotFound where the tenant never had such a customer."""
-    standing = await postgres.fetch_one(_Standing, SQL["deletion"], customer_id)
-    if standing is None or standing.tenant != tenant:
+async def deleted_at(postgres: Postgres, tenant: str, customer_id: CustomerId) -> datetime | None:
+    """None: it was not deleted. Raises NotFound where the tenant never had such a customer."""
+    kind = CustomerDeleted.type
+    found = await postgres.fetch_one(_Deletion, SQL["deletion"], customer_id, kind)
+    if found is None or found.tenant != tenant:
         raise NotFound("customer_not_found")
-    return Deletion(tenant, standing.destroyed_at if standing.is_closed else None)
+    return found.deleted_at
 
 
 async def look_in_database(
@@ -50,7 +42,7 @@ async def look_in_database(
 
 
 async def unclean_tables(postgres: Postgres, since: datetime) -> Sequence[str]:
-    """Tables that may hold dead rows from before: see VACUUM in docs/operations.md."""
+    """Tables that may hold dead rows from before: docs/operations.md, "What VACUUM does"."""
     return await postgres.fetch(str, SQL["unclean"], since)
 
 
@@ -64,6 +56,6 @@ async def _events(log: EventLog, tenant: str, customer_id: CustomerId) -> Findin
             blank = blanked(event.event.type, data)
             if blank is not None and orjson.loads(blank) != orjson.loads(data):
                 readable += 1
-    except Corrupt:
-        return Finding("log.event", held + 1, readable + 1)
+    except Corrupt as error:
+        return Finding("log.event", held + 1, readable + 1, note=str(error))
     return Finding("log.event", held, readable)

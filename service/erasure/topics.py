@@ -6,6 +6,7 @@ Invariant: each topic is read from its first record to its end, so what is not f
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from service.erasure.report import Finding
@@ -41,11 +42,21 @@ async def look_in_topics(config: KafkaConfig, customer_id: CustomerId) -> list[F
     events = [each async for each in _read(config, config.events_topic, is_ours, key)]
     states = [each async for each in _read(config, config.state_topic, is_ours, key)]
     letters = [each async for each in _read(config, config.orders_dead_letter_topic, names_it)]
-    return [
+    found = [
         _finding(config.events_topic, events, [each for each in events if _tells(each)]),
         _states(config.state_topic, states),
         _finding(config.orders_dead_letter_topic, letters, letters),
     ]
+    ours = (config.events_topic, config.state_topic, config.orders_dead_letter_topic)
+    async with Topics.connect(config) as topics:
+        faults = ["; ".join(await topics.faults([topic])) for topic in ours]
+    pairs = zip(found, faults, strict=True)
+    return [_undated(each, fault) if fault else each for each, fault in pairs]
+
+
+def _undated(finding: Finding, fault: str) -> Finding:
+    """Of a topic that does not have our settings nobody knows when its records go."""
+    return replace(finding, clear_at=None, note=fault)
 
 
 async def _read(

@@ -1,8 +1,10 @@
 -- name: deletion
--- Where a customer's stream stands; when its key was destroyed, NULL = it was not.
-SELECT stream.tenant, stream.is_closed, key.customer_id IS NOT NULL, key.destroyed_at
-FROM log.stream LEFT JOIN vault.customer_key AS key ON key.customer_id = stream.customer_id
-WHERE stream.customer_id = $1;
+-- Whose customer it was; when it was deleted, NULL = it was not.
+SELECT stream.tenant,
+       (SELECT event.recorded_at FROM log.event
+        WHERE event.customer_id = stream.customer_id AND event.type = $2 AND event.position >= stream.first_position
+        ORDER BY event.version LIMIT 1)
+FROM log.stream WHERE stream.customer_id = $1;
 
 -- name: held
 -- Every row that names the customer, by table: how many there are, and how many of them tell about a
@@ -28,10 +30,10 @@ UNION ALL SELECT 'read_model.parked', count(*), 0 FROM read_model.parked WHERE c
 ORDER BY place;
 
 -- name: unclean
--- Tables that hold, or held, what is personal and were not vacuumed since: dead rows may still lie there.
+-- Tables that hold, or held, what is personal and have dead rows, or were not vacuumed since.
 SELECT schemaname || '.' || relname
 FROM pg_stat_user_tables
-WHERE (schemaname, relname) IN (('vault', 'customer_key'), ('log', 'email_claim'), ('customers_v1', 'customer'),
-                                ('customers_v1', 'profile'), ('customers_v1', 'search'))
-  AND greatest(last_vacuum, last_autovacuum, '-infinity') < $1
+WHERE (schemaname || '.' || relname IN ('vault.customer_key', 'log.email_claim')
+       OR schemaname LIKE 'customers\_v%' AND relname IN ('customer', 'profile', 'search'))
+  AND (n_dead_tup > 0 OR greatest(last_vacuum, last_autovacuum, '-infinity') < $1)
 ORDER BY schemaname, relname;

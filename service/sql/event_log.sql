@@ -57,7 +57,10 @@ WHERE stream.customer_id = $2 AND stream.tenant = $1 AND event.version > $3
 ORDER BY event.version LIMIT $4;
 
 -- name: customer_key
-SELECT wrapped FROM vault.customer_key WHERE customer_id = $1 AND wrapped IS NOT NULL;
+-- A customer's key, and whether it is destroyed; no row where there is no such customer.
+SELECT key.wrapped, key.customer_id IS NOT NULL AND key.wrapped IS NULL
+FROM log.stream LEFT JOIN vault.customer_key AS key ON key.customer_id = stream.customer_id
+WHERE stream.customer_id = $1;
 
 -- name: wrapping_key
 -- The id of the key that wraps now; no row before the first customer.

@@ -29,8 +29,8 @@ _Step: TypeAlias = "Blank | _Map | _Spec"
 
 
 def is_personal(type_name: str) -> bool:
-    """Whether events of this type hold anything personal."""
-    return bool(_SPECS[type_name])
+    """Whether events of this type hold anything personal; of a type that is not known: perhaps."""
+    return bool(_SPECS.get(type_name, True))
 
 
 def blanked(type_name: str, data: str) -> str | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from service.command_handler import CommandHandler
 from service.customer import CreateCustomer, DeleteCustomer
-from service.erasure import Report, deletion, look_in_database, unclean_tables
+from service.erasure import Finding, Report, deleted_at, look_in_database, unclean_tables
 from service.errors import NotFound
 from service.event_log import EventLog
 from service.identifiers import CustomerId, new_customer_id
@@ -26,6 +27,7 @@ ORDER BY 1
 """
 LOOKED_AT_OTHERWISE = {"log.event"}  # each one is read and opened
 PARTITION = "log.event_000000"
+NOW = datetime.now(UTC)
 
 
 @dataclass
@@ -52,11 +54,11 @@ class World:
         return customer_id
 
     async def report(self, customer_id: CustomerId) -> Report:
-        found = await deletion(self.postgres, "default", customer_id)
+        since = await deleted_at(self.postgres, "default", customer_id)
         log = EventLog(self.postgres, VAULT)
         findings = await look_in_database(self.postgres, log, "default", customer_id)
-        unclean = await unclean_tables(self.postgres, found.deleted_at) if found.deleted_at else ()
-        return Report(customer_id, "default", found.deleted_at, findings, unclean)
+        unclean = await unclean_tables(self.postgres, since) if since else ()
+        return Report(customer_id, "default", NOW, since, findings, unclean)
 
 
 @pytest.fixture
@@ -112,13 +114,32 @@ async def test_what_is_left_is_found(place: str, world: World) -> None:
     await world.postgres.execute(left, *[customer_id] * left.count("$1"))
     report = await world.report(customer_id)
     assert place in readable(report)
+    assert report.deleted_at is not None
     assert not report.is_forgotten
+
+
+async def test_a_lost_row_of_a_key_is_told(world: World) -> None:
+    customer_id = await world.deleted()
+    await world.model.catch_up()
+    await world.postgres.execute("DELETE FROM vault.customer_key")
+    report = await world.report(customer_id)
+    (events,) = [each for each in report.findings if each.place == "log.event"]
+    assert events.note == f"the key of {customer_id} is lost, and it was not deleted"
+    assert not report.is_forgotten
+
+
+@pytest.mark.parametrize("days", [-1, 1], ids=["overdue", "in time"])
+def test_what_should_be_gone_by_now_is_left(days: int) -> None:
+    finding = Finding("customer.events.v1", 2, 1, NOW + timedelta(days=days))
+    report = Report("cust_1", "default", NOW, NOW, [finding], ())
+    assert report.is_forgotten == (days > 0)
+    assert report.clear_at == (finding.clear_at if days > 0 else None)
 
 
 async def test_another_tenants_customer_is_nobody(world: World) -> None:
     customer_id = await world.deleted()
     with pytest.raises(NotFound):
-        await deletion(world.postgres, "acme", customer_id)
+        await deleted_at(world.postgres, "acme", customer_id)
 
 
 async def test_every_table_that_names_customers_is_looked_at(world: World) -> None:

@@ -28,7 +28,7 @@ CREATE TABLE vault.customer_key (
     destroyed_at timestamptz(3),  -- when the customer was deleted; NULL = lives
     CONSTRAINT customer_key_pk PRIMARY KEY (customer_id),
     CONSTRAINT customer_key_lives_or_is_destroyed CHECK ((wrapped IS NULL) = (destroyed_at IS NOT NULL))
-) WITH (fillfactor = 90, autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0);
+) WITH (fillfactor = 90, autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0);
 -- The settings of autovacuum: a destroyed key lies in a dead row until the next VACUUM, which so comes
 -- within a minute or two, and reads only the pages that have changed.
 
