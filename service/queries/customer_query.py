@@ -75,7 +75,9 @@ class CustomerQuery:
 
         Raises NotFound, `customer_not_found` also before its creation and for a later version.
         """
-        await self.living(tenant, customer_id)
+        standing = await self.living(tenant, customer_id)
+        if version is not None and version > standing.version:
+            raise NotFound("customer_not_found")
         customer: Customer | None = None
         position = Position(0)
         async for event in self._event_log.stream(tenant, customer_id):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
+from typing_extensions import override
 
 from service.appender import Appender
 from service.command_handler import CommandHandler
 from service.customer import CreateCustomer, DeleteCustomer, UpdateCustomer
 from service.errors import Corrupt, NotFound, Unavailable
-from service.event_log import EventLog
+from service.event_log import EventLog, Key, Replayed, StreamHead
 from service.events import CustomerChanges, CustomerCreated, Position
 from service.identifiers import CustomerId, new_customer_id
 from service.master_key import MasterKey, WrappingKey
@@ -206,3 +207,64 @@ async def test_a_writer_takes_up_the_new_master_key_under_way(world: World) -> N
     )
     assert wrapped is not None
     assert wrapped.startswith(new.wrapping[0].id)
+
+
+class Overtaken(EventLog):
+    """The customer is deleted just after this one has looked where the stream stands."""
+
+    delete: Callable[[], Awaitable[None]] | None = None
+
+    @override
+    async def stream_and_key(
+        self, tenant: str, customer_id: CustomerId, key: str | None
+    ) -> tuple[StreamHead | None, tuple[bytes, Replayed] | None]:
+        found = await super().stream_and_key(tenant, customer_id, key)
+        if self.delete is not None:
+            delete, self.delete = self.delete, None
+            await delete()
+        return found
+
+
+async def test_a_key_that_is_replayed_as_the_customer_goes_answers_nobody(world: World) -> None:
+    customer_id = await world.jane()
+    key = Key("k-1", b"print", 200)
+    change = a_request(customer_id, UpdateCustomer(CustomerChanges(first_name="Jan")), key=key)
+    await world.handler.handle(change)
+    log = Overtaken(world.postgres, VAULT)
+    log.delete = lambda: world.delete(customer_id)
+    with pytest.raises(NotFound, match="customer_deleted"):
+        await CommandHandler(log, world.appender).handle(change)
+
+
+async def test_a_lost_key_is_an_error_for_who_remembers_the_customer_too(world: World) -> None:
+    customer_id = await world.jane()
+    await world.postgres.execute("DELETE FROM vault.customer_key")
+    VAULT.drop(customer_id)
+    change = UpdateCustomer(CustomerChanges(first_name="Jan"))
+    with pytest.raises(Corrupt, match=f"the key of {customer_id} is lost"):
+        await world.handler.handle(a_request(customer_id, change))
+
+
+async def test_a_write_that_fetches_its_key_as_the_process_ends_is_refused_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer_id = await world.jane()
+    VAULT.drop(customer_id)
+    fetch_one = Postgres.fetch_one
+
+    async def as_it_ends(postgres: Postgres, *arguments: object) -> object:
+        found = await fetch_one(postgres, *arguments)  # type: ignore[arg-type]
+        world.appender.stop()
+        return found
+
+    monkeypatch.setattr(Postgres, "fetch_one", as_it_ends)
+    change = UpdateCustomer(CustomerChanges(first_name="Jan"))
+    with pytest.raises(Unavailable, match="This process is ending"):
+        await world.handler.handle(a_request(customer_id, change))
+
+
+async def test_a_destroyed_key_leaves_its_dead_row_soon(world: World) -> None:
+    (options,) = await world.postgres.fetch(
+        list, "SELECT reloptions FROM pg_class WHERE oid = 'vault.customer_key'::regclass"
+    )
+    assert "autovacuum_vacuum_threshold=0" in options  # more dead rows than this, and it comes
