@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+import structlog
+
 from service.errors import Corrupt
 from service.events import (
     NO_VERSION,
@@ -29,6 +31,7 @@ from service.vault import Vault, place
 
 PAGE_EVENTS_MAX = 1_000
 PAGE_BYTES_MAX = 4 * 1024 * 1024  # of JSON; 2,000 events of a usual size are half of it
+NO_DATA = "{}"  # of an event that does not open
 STREAM_PAGE_EVENTS_MAX = 100  # 23 MB if each is as large as a body allows
 
 SQL = load_statements("service", "event_log.sql")
@@ -124,6 +127,7 @@ class StoredEvent(NamedTuple):
     meta: str
     time: datetime
     is_forgotten: bool = False  # the key is destroyed: what was personal in `data` is blank
+    is_damaged: bool = False  # it does not open: `data` is empty, and fits no model
 
     def decoded(self) -> RecordedEvent:
         """Raises Corrupt where no model of this release fits."""
@@ -195,12 +199,13 @@ class EventLog:
         """Up to `limit` events with `after < position <= until`, all tenants; fewer where they
         would be more than PAGE_BYTES_MAX, but one where there is any.
 
-        Raises Corrupt where a key, or what is sealed under it, is lost or damaged.
+        An event whose key, or what is sealed under it, is lost or damaged `is_damaged`: it stops
+        whoever needs it, and nobody else. Raises Unavailable where our master key is outdated.
         """
         last = after + limit if until is None else min(until, after + limit)
         read = await self._reader.fetch(_read, SQL["read_log"], after, last, PAGE_BYTES_MAX)
         goes_on = bool(read) and read[-1][0].position < read[-1][1]
-        return Page([self._opened(row) for row, _ in read], goes_on=goes_on)
+        return Page([self._opened_or_damaged(row) for row, _ in read], goes_on=goes_on)
 
     async def time_after(self, position: Position) -> datetime | None:
         """When the event after this position was recorded; None where there is none yet."""
@@ -235,7 +240,16 @@ class EventLog:
             head = StreamHead(Version(row.version), Position(row.position), row.is_closed)
         return head, _known(row)
 
+    def _opened_or_damaged(self, row: _Row) -> StoredEvent:
+        try:
+            return self._opened(row)
+        except Corrupt as error:
+            log = structlog.get_logger()
+            log.warning("event_not_opened", position=row.position, reason=str(error))
+            return StoredEvent(*row[:7], NO_DATA, row.meta, row.time, is_damaged=True)
+
     def _opened(self, row: _Row) -> StoredEvent:
+        """Raises Corrupt for what is lost or damaged."""
         if row.sealed is None:
             return StoredEvent(*row[:10])
         if row.is_destroyed:

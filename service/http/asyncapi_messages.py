@@ -141,7 +141,15 @@ def _headers(type_name: str, *, is_watermark: bool) -> JsonObject:
         "const": "true",
         "description": "Only where the customer was deleted since: personal fields are blank.",
     }
-    optional: JsonObject = {"ce_traceparent": traceparent, "ce_forgotten": forgotten}
+    damaged: JsonObject = {
+        "const": "true",
+        "description": "Only where the log holds the event and cannot open it: the data is empty.",
+    }
+    optional: JsonObject = {
+        "ce_traceparent": traceparent,
+        "ce_forgotten": forgotten,
+        "ce_damaged": damaged,
+    }
     required = everywhere if is_watermark else everywhere | on_events
     properties = required if is_watermark else required | optional
     return {

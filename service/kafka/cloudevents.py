@@ -31,6 +31,7 @@ _CONTENT_TYPE = ("content-type", b"application/json")
 _STATE_TYPE = ("ce_type", STATE_TYPE.encode())
 _WATERMARK_TYPE = ("ce_type", WATERMARK_TYPE.encode())
 _FORGOTTEN = ("ce_forgotten", b"true")
+_DAMAGED = ("ce_damaged", b"true")
 _EMPTY_DATA = b"{}"
 _CACHED_MAX = 1_024
 
@@ -72,6 +73,8 @@ def event_record(event: StoredEvent, key: bytes, previous_position: int, epoch: 
         headers.append(("ce_traceparent", traceparent.encode()))
     if event.is_forgotten:
         headers.append(_FORGOTTEN)
+    if event.is_damaged:
+        headers.append(_DAMAGED)
     return Record(key, event.data.encode(), headers, timestamp_ms)
 
 

@@ -7,6 +7,7 @@ log and the page itself are in memory.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple, Protocol
 
@@ -22,6 +23,7 @@ from service.queries.changes import changes
 from service.queries.cursor import Cursors, Place
 from service.queries.customer_query import CustomerQuery
 
+PAGE_BYTES_MAX = 2 * 1024 * 1024  # and one event, which may be 2 MB: the rest is on the next page
 _BINDING = "events of a customer"
 _IN_ORDER = ()  # a history has one order, which no key needs to name
 
@@ -76,13 +78,27 @@ class History:
         if after < until:
             stream = self._event_log.stream(tenant, customer_id)
             told = tell(stream, currency, after=Version(after), until=Version(until))
-            events = [each.text async for each in told]
+            events = await _page(told)
+            until = Version(after + len(events))
             await self._customers.living(tenant, customer_id)  # a deletion blanks what is read
         next_cursor = None
         if until < standing.version:
             next_cursor = self._cursors.seal(Place(until, customer_id, ()), _IN_ORDER, binding)
         body = _body(standing.version, events, next_cursor)
         return EventsFound(body, Version(standing.version), Position(standing.position))
+
+
+async def _page(told: AsyncIterator[Told]) -> list[bytes]:
+    """The first of them, up to the one that makes them PAGE_BYTES_MAX; others get their turn."""
+    events: list[bytes] = []
+    size = 0
+    async for each in told:
+        events.append(each.text)
+        size += len(each.text)
+        if size >= PAGE_BYTES_MAX:
+            break
+        await asyncio.sleep(0)
+    return events
 
 
 async def tell(

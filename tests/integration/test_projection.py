@@ -128,3 +128,17 @@ async def test_what_the_log_feeds_is_bounded_in_bytes(
             LogSource(world.postgres, EventLog(world.postgres, VAULT), world.checkpoints)
         )
         await world.assert_exact()
+
+
+async def test_a_lost_key_stops_its_customer_and_nobody_else(database: str) -> None:
+    async with projected(database) as world:
+        await append_history(world.appender, a_history(Random(5), steps=60))
+        lost = await world.postgres.fetch_one(
+            str, "SELECT min(customer_id) FROM vault.customer_key WHERE wrapped IS NOT NULL"
+        )
+        await world.postgres.execute("DELETE FROM vault.customer_key WHERE customer_id = $1", lost)
+        await world.catch_up()
+        parked = await world.postgres.fetch(str, "SELECT customer_id FROM projection.parked")
+        shown = await world.postgres.fetch_one(int, "SELECT count(*) FROM read_model.profile")
+    assert parked == [lost]
+    assert shown

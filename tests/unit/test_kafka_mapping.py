@@ -208,3 +208,12 @@ def test_keys_hash_as_in_kafkas_own_client(key: bytes, hashed: int) -> None:
 @given(key=st.binary(max_size=80), partitions=st.integers(1, 1_000))
 def test_any_key_goes_where_another_client_puts_it(key: bytes, partitions: int) -> None:
     assert partition_for(key, partitions) == (murmur2_of_aiokafka(key) & 0x7FFFFFFF) % partitions
+
+
+def test_an_event_that_does_not_open_says_so_and_fits_no_model() -> None:
+    record = event_record(EVENT._replace(data="{}", is_damaged=True), b"cust_1", 0, b"e")
+    assert dict(record.headers)["ce_damaged"] == b"true"
+    event = received(consumed(record))
+    assert isinstance(event, ReceivedEvent)
+    with pytest.raises(Corrupt):
+        event.decoded()

@@ -142,8 +142,11 @@ BEGIN
         INSERT INTO vault.customer_key (customer_id, wrapped)
         SELECT customer_id, wrapped FROM placed WHERE is_appended AND wrapped IS NOT NULL
     ), destroyed_keys AS (
-        UPDATE vault.customer_key AS held SET wrapped = NULL, destroyed_at = present.recorded_at
-        FROM placed WHERE placed.is_appended AND placed.closes AND held.customer_id = placed.customer_id
+        -- Where the row was lost, the deletion makes it: what cannot be opened is forgotten all the same.
+        INSERT INTO vault.customer_key AS held (customer_id, wrapped, destroyed_at)
+        SELECT customer_id, NULL, present.recorded_at FROM placed WHERE is_appended AND closes
+        ON CONFLICT ON CONSTRAINT customer_key_pk DO UPDATE
+        SET wrapped = NULL, destroyed_at = excluded.destroyed_at
     ), remembered AS (
         INSERT INTO log.idempotency (tenant, key, fingerprint, status, customer_id, version, position, subject, recorded_at)
         SELECT tenant, key, fingerprint, status, customer_id, old_version + events,
