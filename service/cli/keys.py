@@ -15,7 +15,14 @@ from service.cli.output import Failed, print_json, say
 from service.master_key import KeySource, WrappingKey, require_master_key
 from service.postgres import Postgres
 from service.settings import Settings
-from service.vault import Rewrapped, begin_rotation, count_keys, finish_rotation, rewrap
+from service.vault import (
+    Rewrapped,
+    begin_rotation,
+    count_keys,
+    finish_rotation,
+    is_rotated,
+    rewrap,
+)
 
 STATEMENT_TIMEOUT_SECONDS = 300.0  # counting reads the keys of all customers
 
@@ -71,12 +78,17 @@ def _tell(done: Rewrapped, target: WrappingKey, total: int, *, as_json: bool) ->
 
 
 async def _let_old_keys_go(postgres: Postgres, source: KeySource, target: WrappingKey) -> None:
-    if source.given is not None:
-        say(f"Nothing needs the old wrapping keys: leave only the first wrap: in {source}.")
-    elif await finish_rotation(postgres, source, target):
-        say(f"Nothing needs the old wrapping keys: they are gone from {source}.")
+    if source.given is None:
+        done, what = await finish_rotation(postgres, source, target), "they are gone from"
     else:
-        raise Failed("Another rotation has begun meanwhile: rotate again when it is done.")
+        done = await is_rotated(postgres, require_master_key(source), target)
+        what = "leave only the first wrap: in"
+    if not done:
+        raise Failed(
+            "Another rotation has begun meanwhile, and the old wrapping keys may still be needed:"
+            " leave them where they are, and rotate again when it is done."
+        )
+    say(f"Nothing needs the old wrapping keys: {what} {source}.")
 
 
 @contextmanager

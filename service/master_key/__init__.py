@@ -4,7 +4,12 @@ Invariant: it is never in the database, and never replaced while anything there 
 """
 
 from service.master_key.key import MasterKey
-from service.master_key.provide import check_master_key, provide_master_key, require_master_key
+from service.master_key.provide import (
+    check_master_key,
+    lock_master_key,
+    provide_master_key,
+    require_master_key,
+)
 from service.master_key.source import KeyProvider, KeySource
 from service.master_key.wrapping_key import WrappingKey
 
@@ -14,6 +19,7 @@ __all__ = [
     "MasterKey",
     "WrappingKey",
     "check_master_key",
+    "lock_master_key",
     "provide_master_key",
     "require_master_key",
 ]

@@ -23,7 +23,7 @@ async def provide_master_key(postgres: Postgres, source: KeyProvider) -> MasterK
     key = source.read()
     async with postgres.transaction() as transaction:
         # Invariant: one at a time, from the look at what is known to what is remembered.
-        await transaction.execute(SQL["lock_key"])
+        await lock_master_key(transaction)
         known = await transaction.fetch(bytes, SQL["key_fingerprint"])
         if key is not None and known == [key.fingerprint]:
             return key
@@ -56,6 +56,11 @@ async def check_master_key(postgres: Postgres, key: MasterKey, source: KeyProvid
     if known != key.fingerprint:
         raise ConfigurationError(_foreign(source))
     return True
+
+
+async def lock_master_key(transaction: Transaction) -> None:
+    """Until its end nobody else makes, replaces or lets go a key of this database."""
+    await transaction.execute(SQL["lock_key"])
 
 
 async def _is_needed(transaction: Transaction) -> bool:

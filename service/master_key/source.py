@@ -6,11 +6,12 @@ Invariant: a key file never exists half-written, and no key in it is ever lost b
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Protocol
 
 from typing_extensions import override
@@ -20,6 +21,7 @@ from service.master_key.key import MasterKey, parse
 from service.master_key.wrapping_key import KEY_BYTES
 
 FILE_BYTES_MAX = 1_024
+WRITING_SUFFIX = ".new"
 
 
 class KeyProvider(Protocol):
@@ -102,28 +104,38 @@ def _unwritable(source: KeySource, error: OSError) -> ConfigurationError:
 
 
 def _write(path: Path, text: str, *, replace: bool) -> None:
-    """Whole or not at all, and on the disk. Raises FileExistsError where it must not replace."""
-    # Such a file can be read and written by its owner only, and so can the link.
-    with NamedTemporaryFile("w", dir=path.parent, prefix=path.name) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-        if replace:
-            aside = path.with_name(f"{path.name}.new")
-            aside.unlink(missing_ok=True)
-            os.link(file.name, aside)
-            try:
-                _keep_owner(aside, path)
-                aside.replace(path)
-            finally:
-                aside.unlink(missing_ok=True)
-        else:
-            os.link(file.name, path)
+    """Whole or not at all, and on the disk. Raises FileExistsError where it must not replace.
+
+    Under one name, so that what a killed process left, with a key that should be gone, is removed.
+    """
+    aside = path.with_name(path.name + WRITING_SUFFIX)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
+        # Invariant: one at a time, so that nobody links what another has not written whole. NFS
+        # locks no folder; there the lock in the database does, for all who use that one.
+        with suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        aside.unlink(missing_ok=True)
+        try:
+            _write_new(aside, text)
+            if replace:
+                _keep_owner(aside, path)
+                aside.replace(path)
+            else:
+                os.link(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Only its owner can read and write it."""
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _keep_owner(new: Path, old: Path) -> None:

@@ -1,6 +1,6 @@
--- name: wrapping_key
--- The id of the key that wraps now; no row before the first customer.
-SELECT id FROM vault.wrapping_key;
+-- name: is_wrapping
+-- Whether the key that wraps now is one of these; no row before the first customer.
+SELECT id = ANY($1::bytea[]) FROM vault.wrapping_key;
 
 -- name: lock_append
 -- The lock of log.append: no write is under way that was wrapped by what wrapped until now.

@@ -6,7 +6,14 @@ an event's personal marks name; see redaction.py.
 
 from service.vault.customer_key import CustomerKey, place
 from service.vault.redaction import blanked, is_personal
-from service.vault.rotation import Rewrapped, begin_rotation, count_keys, finish_rotation, rewrap
+from service.vault.rotation import (
+    Rewrapped,
+    begin_rotation,
+    count_keys,
+    finish_rotation,
+    is_rotated,
+    rewrap,
+)
 from service.vault.vault import Vault
 
 __all__ = [
@@ -18,6 +25,7 @@ __all__ = [
     "count_keys",
     "finish_rotation",
     "is_personal",
+    "is_rotated",
     "place",
     "rewrap",
 ]

@@ -18,11 +18,11 @@ from service.master_key import (
     MasterKey,
     WrappingKey,
     check_master_key,
+    lock_master_key,
     require_master_key,
 )
-from service.master_key.provide import SQL as MASTER_KEY_SQL
 from service.master_key.wrapping_key import ID_BYTES
-from service.postgres import Postgres, load_statements
+from service.postgres import Postgres, Reader, Transaction, load_statements
 
 SQL = load_statements("service", "vault.sql")
 
@@ -60,10 +60,9 @@ async def begin_rotation(postgres: Postgres, provider: KeyProvider) -> MasterKey
         raise ConfigurationError("The database has no master key yet: run `customers migrate`.")
     async with postgres.transaction() as transaction:
         # Invariant: one at a time, so that no run writes its new key over another's.
-        await transaction.execute(MASTER_KEY_SQL["lock_key"])
+        await lock_master_key(transaction)
         key = require_master_key(provider)
-        present = await transaction.fetch(bytes, SQL["wrapping_key"])
-        if not {each.id for each in key.wrapping}.issuperset(present):
+        if await _is_wrapping(transaction, *key.wrapping) is False:
             raise ConfigurationError(_outdated(provider))
         if len(key.wrapping) == 1:
             key = key.with_wrapping(WrappingKey.new(), *key.wrapping)
@@ -97,21 +96,39 @@ async def rewrap(
 async def finish_rotation(postgres: Postgres, provider: KeyProvider, target: WrappingKey) -> bool:
     """Let every other wrapping key go; False where one is still needed, or another wraps now."""
     async with postgres.transaction() as transaction:
-        await transaction.execute(MASTER_KEY_SQL["lock_key"])
-        present = await transaction.fetch(bytes, SQL["wrapping_key"])
-        (counted,) = await transaction.fetch(KeyCount, SQL["count_keys"], target.id)
+        await lock_master_key(transaction)
         key = require_master_key(provider)
-        if present != [target.id] or counted.by_others or key.wrapping[0] != target:
+        if not await _needs_only(transaction, key, target):
             return False
         if len(key.wrapping) > 1:
             provider.replace(key.with_wrapping(target))
     return True
 
 
-async def count_keys(postgres: Postgres, target: WrappingKey) -> KeyCount:
+async def is_rotated(postgres: Postgres, key: MasterKey, target: WrappingKey) -> bool:
+    """What `finish_rotation` answers, where it is the operator who lets the other keys go."""
+    async with postgres.transaction() as transaction:
+        await lock_master_key(transaction)
+        return await _needs_only(transaction, key, target)
+
+
+async def count_keys(reader: Reader, target: WrappingKey) -> KeyCount:
     """Of customers who live."""
-    (counted,) = await postgres.fetch(KeyCount, SQL["count_keys"], target.id)
+    (counted,) = await reader.fetch(KeyCount, SQL["count_keys"], target.id)
     return counted
+
+
+async def _needs_only(transaction: Transaction, key: MasterKey, target: WrappingKey) -> bool:
+    """Whether the database needs nothing of this master key but the target."""
+    if key.wrapping[0] != target or not await _is_wrapping(transaction, target):
+        return False
+    return (await count_keys(transaction, target)).by_others == 0
+
+
+async def _is_wrapping(transaction: Transaction, *keys: WrappingKey) -> bool | None:
+    """Whether one of these wraps now; None before the first customer."""
+    ids = [each.id for each in keys]
+    return next(iter(await transaction.fetch(bool, SQL["is_wrapping"], ids)), None)
 
 
 def _renewed(

@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import structlog
 
-from service.errors import Corrupt, Unavailable
+from service.errors import ConfigurationError, Corrupt, Unavailable
 from service.identifiers import CustomerId
 from service.master_key import KeyProvider, MasterKey, WrappingKey
 from service.master_key.wrapping_key import ID_BYTES as WRAPPING_ID_BYTES
@@ -19,6 +19,7 @@ from service.vault.customer_key import CustomerKey
 
 KEYS_REMEMBERED_MAX = 20_000  # twice as many as states of customers; 1 kB each
 CLAIM_BYTES = 16
+OUTDATED = "master_key_outdated"
 
 
 class Vault:
@@ -58,7 +59,10 @@ class Vault:
             self._remembered.popitem(last=False)
 
     def recall(self, customer_id: CustomerId) -> CustomerKey | None:
-        return self._remembered.get(customer_id)
+        key = self._remembered.get(customer_id)
+        if key is not None:
+            self._remembered.move_to_end(customer_id)
+        return key
 
     def drop(self, customer_id: CustomerId) -> None:
         self._remembered.pop(customer_id, None)
@@ -83,9 +87,9 @@ class Vault:
     def _read_again(self, wrapping_id: bytes) -> WrappingKey:
         """The wrapping key of this id, which is not known yet, for the master key was rotated.
 
-        Raises Unavailable where it was not.
+        Raises Unavailable where it was not, or cannot be read.
         """
-        key = None if self._provider is None else self._provider.read()
+        key = self._read()
         if key is not None and key.wrapping != self._latest:
             self._unwrapping = {each.id: each for each in (*self._latest, *key.wrapping)}
             self._wrapping, self._latest = key.wrapping[0], key.wrapping
@@ -95,11 +99,18 @@ class Vault:
             raise _outdated(self._provider)
         return wrapping
 
+    def _read(self) -> MasterKey | None:
+        try:
+            return None if self._provider is None else self._provider.read()
+        except ConfigurationError as error:
+            # At a start it ends the process; at work it may be mended under the next request.
+            raise Unavailable(OUTDATED, str(error)) from error
+
 
 def _outdated(provider: KeyProvider | None) -> Unavailable:
     where = "this process" if provider is None else str(provider)
     return Unavailable(
-        "master_key_outdated",
+        OUTDATED,
         f"Keys of customers are wrapped by a master key that {where} does not have:"
         " give it the one that is in use.",
     )

@@ -19,7 +19,7 @@ import pytest
 
 from service.embedded.child_process import free_port
 from service.identifiers import new_customer_id
-from service.master_key import KeySource, MasterKey
+from service.master_key import KeySource, MasterKey, WrappingKey
 from service.vault import CustomerKey, Vault
 from service.vault.rotation import BATCH_KEYS_MAX
 from tests.end_to_end.command import POLL_SECONDS, START_TIMEOUT_SECONDS, call, run, running
@@ -27,6 +27,7 @@ from tests.end_to_end.command import POLL_SECONDS, START_TIMEOUT_SECONDS, call, 
 ROTATIONS = 3
 WRITERS = 3
 WRAPPED_BY = "SELECT count(*) FROM vault.customer_key WHERE substr(wrapped, 1, 8) = $1"
+WRAPS_NOW = "SELECT id FROM vault.wrapping_key"
 
 
 @dataclass
@@ -205,6 +206,30 @@ async def test_a_key_in_the_environment_is_prepared_first(place: Place) -> None:
     assert await place.wrapped_by(left) == 3
     refused = place.run("keys", "rotate", MASTER_KEY=given)
     assert (refused[0], "last in use with" in refused[2]) == (2, True)
+
+
+async def test_a_key_in_the_environment_stays_whole_where_another_rotation_switched(
+    place: Place, database: str
+) -> None:
+    """Nothing was wrapped by its first wrapping key, so the advice would lose customers' keys."""
+    await place.hold(3)
+    old = place.key()
+    prepared = old.with_wrapping(WrappingKey.new(), *old.wrapping)
+    other = await asyncpg.connect(database)
+    async with asyncio.TaskGroup() as tasks, other.transaction():
+        await other.execute("LOCK TABLE vault.customer_key")  # before it counts and wraps
+        rotate = asyncio.to_thread(place.run, "keys", "rotate", MASTER_KEY=prepared.text())
+        rotating = tasks.create_task(rotate)
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while await place.connection.fetchval(WRAPS_NOW) != prepared.wrapping[0].id:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(POLL_SECONDS)
+        await other.execute("UPDATE vault.wrapping_key SET id = $1", WrappingKey.new().id)
+    await other.close()
+    code, _, said = rotating.result()
+    assert (code, "leave only the first wrap:" in said) == (1, False), said
+    assert "Another rotation has begun meanwhile" in said
+    assert await place.wrapped_by(old) == 3
 
 
 async def test_with_copies_of_the_file_the_new_key_is_handed_out_first(place: Place) -> None:

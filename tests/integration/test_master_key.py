@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -21,6 +26,16 @@ from service.token_keys import TokenKeys
 from service.tokens import Tokens
 
 FORGET = "DELETE FROM access.master_key"
+MAKERS, MAKE_ATTEMPTS = 8, 10
+KILLED_WRITE = """
+import os, signal, sys
+from pathlib import Path
+from service.master_key import KeySource
+source = KeySource(Path(sys.argv[1]))
+setattr(os, sys.argv[2], lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+key = source.read()
+source.create() if key is None else source.replace(key)
+"""
 
 
 @pytest.fixture
@@ -111,6 +126,48 @@ def test_a_damaged_key_is_refused(text: str, tmp_path: Path) -> None:
 def test_two_that_make_the_key_at_once_agree(tmp_path: Path) -> None:
     source = KeySource(tmp_path / "master.key")
     assert source.create() == source.create()
+
+
+def test_many_that_make_the_key_at_once_agree(tmp_path: Path) -> None:
+    """Each may find another's file half-written beside the key."""
+    for attempt in range(MAKE_ATTEMPTS):
+        source = KeySource(tmp_path / f"{attempt}" / "master.key")
+        start = Barrier(MAKERS)
+
+        def make(source: KeySource = source, start: Barrier = start) -> MasterKey:
+            start.wait()
+            return source.create()
+
+        with ThreadPoolExecutor(MAKERS) as makers:
+            made = [makers.submit(make) for _ in range(MAKERS)]
+        assert {each.result().text() for each in made} == {source.create().text()}
+        assert names(source) == {"master.key"}
+
+
+@pytest.mark.parametrize("moment", ["fsync", "chown", "replace", "link"])
+def test_a_killed_write_leaves_nothing_that_the_next_one_does_not_remove(
+    moment: str, tmp_path: Path
+) -> None:
+    source = KeySource(tmp_path / "master.key")
+    if moment != "link":
+        source.create()
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WRITE, str(source.path), moment], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    left = source.path.with_name("master.key.new")
+    assert names(source) == ({left.name} if moment == "link" else {left.name, "master.key"})
+    assert left.stat().st_mode & 0o777 == 0o600
+    key = source.create()
+    if moment != "link":
+        source.replace(key)
+    assert names(source) == {"master.key"}
+    assert source.read() == key
+    assert source.path.stat().st_mode & 0o777 == 0o600
+
+
+def names(source: KeySource) -> set[str]:
+    return {path.name for path in source.path.parent.iterdir()}
 
 
 def test_subkeys_differ_by_purpose_and_tell_nothing(tmp_path: Path) -> None:

@@ -17,8 +17,13 @@ from service.errors import ConfigurationError, Conflict, Corrupt, Unavailable
 from service.event_log import EventLog, Key
 from service.events import CustomerChanges, Position
 from service.identifiers import CustomerId, new_customer_id
-from service.master_key import KeySource, MasterKey, WrappingKey, provide_master_key
-from service.master_key.provide import SQL as MASTER_KEY_SQL
+from service.master_key import (
+    KeySource,
+    MasterKey,
+    WrappingKey,
+    lock_master_key,
+    provide_master_key,
+)
 from service.postgres import Postgres
 from service.vault import (
     CustomerKey,
@@ -26,6 +31,7 @@ from service.vault import (
     begin_rotation,
     count_keys,
     finish_rotation,
+    is_rotated,
     rewrap,
 )
 from service.vault.rotation import BATCH_KEYS_MAX, SQL, Rewrapped
@@ -38,7 +44,10 @@ SET = "UPDATE vault.customer_key SET wrapped = $2 WHERE customer_id = $1"
 DESTROY = """
 UPDATE vault.customer_key SET wrapped = NULL, destroyed_at = now() WHERE customer_id = $1
 """
-LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+LOCK_WAITS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
 
 
 @dataclass
@@ -248,6 +257,17 @@ async def test_what_another_rotation_has_wrapped_stays(world: World) -> None:
     assert world.now().wrapping == present.wrapping
 
 
+async def test_the_old_keys_stay_where_another_wraps_now(world: World) -> None:
+    """Though nobody has a key yet: the next customer's would be wrapped by one that is gone."""
+    key = await begin_rotation(world.postgres, world.source)
+    target = key.wrapping[0]
+    assert await is_rotated(world.postgres, key, target)
+    await world.postgres.execute(SQL["switch_wrapping_key"], key.wrapping[1].id)
+    assert not await is_rotated(world.postgres, key, target)
+    assert not await finish_rotation(world.postgres, world.source, target)
+    assert world.now().wrapping == key.wrapping
+
+
 async def test_who_is_deleted_meanwhile_stays_forgotten(world: World, database: str) -> None:
     jane = await world.create()
     await world.hold(1)
@@ -318,7 +338,7 @@ async def test_a_run_that_waited_for_another_takes_up_its_key(world: World, data
     new = WrappingKey.new()
     async with Postgres.connect(database) as other:
         async with other.transaction() as first:
-            await first.execute(MASTER_KEY_SQL["lock_key"])
+            await lock_master_key(first)
             beginning = asyncio.create_task(begin_rotation(world.postgres, world.source))
             await eventually(lambda: _waits(world.postgres))
             world.source.replace(world.key.with_wrapping(new, *world.key.wrapping))
@@ -338,4 +358,4 @@ async def test_the_switch_waits_for_the_write_that_is_under_way(
             await eventually(lambda: _waits(world.postgres))
             await append.execute(SQL["switch_wrapping_key"], world.key.wrapping[0].id)
         target = (await beginning).wrapping[0]
-        assert await other.fetch(bytes, SQL["wrapping_key"]) == [target.id]
+        assert await other.fetch(bool, SQL["is_wrapping"], [target.id]) == [True]

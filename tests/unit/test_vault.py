@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 import orjson
 import pytest
+from typing_extensions import override
 
-from service.errors import Corrupt, Unavailable
+from service.errors import ConfigurationError, Corrupt, Unavailable
 from service.events import EVENT_TYPES, Event, decode
 from service.identifiers import CustomerId
 from service.master_key import MasterKey, WrappingKey
 from service.master_key.key import parse
 from service.vault import CustomerKey, Vault, blanked, is_personal, place
+from service.vault.vault import KEYS_REMEMBERED_MAX
 from tests.support.vaults import KEY
 from tests.unit.test_golden_events import GOLDEN
 
@@ -153,6 +155,35 @@ def test_a_process_wraps_by_the_key_that_the_database_takes() -> None:
     with pytest.raises(Unavailable, match="does not have"):
         vault.wrap_by(WrappingKey.new().id)
     assert vault.wrapping_id == new.id
+
+
+class BrokenProvider(Provider):
+    @override
+    def read(self) -> MasterKey:
+        raise ConfigurationError("The master key in here is damaged.")
+
+
+def test_a_master_key_that_cannot_be_read_in_a_rotation_is_outdated() -> None:
+    """An operator's business, and no fault of this program: 503, and right again when mended."""
+    new = WrappingKey.new()
+    here, there = Vault(KEY, BrokenProvider(KEY)), Vault(KEY.with_wrapping(new))
+    wrapped = there.wrap(JANE, CustomerKey.new())
+    for meet in (lambda: here.unwrap(JANE, wrapped), lambda: here.wrap_by(new.id)):
+        with pytest.raises(Unavailable) as raised:
+            meet()
+        assert raised.value.code == "master_key_outdated"
+    assert here.wrapping_id == KEY.wrapping[0].id
+
+
+def test_the_keys_that_were_used_last_are_remembered() -> None:
+    vault, key = Vault(KEY), CustomerKey.new()
+    first, second, *others = [CustomerId(f"cust_{n}") for n in range(KEYS_REMEMBERED_MAX + 1)]
+    for customer_id in (first, second, *others[:-1]):
+        vault.remember(customer_id, key)
+    assert vault.recall(first) is key
+    vault.remember(others[-1], key)
+    assert vault.recall(first) is key
+    assert vault.recall(second) is None
 
 
 def test_tokens_cursors_and_keys_of_requests_outlive_a_rotation() -> None:
