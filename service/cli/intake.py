@@ -55,7 +55,9 @@ async def redrive_dead_letters(
     if reason not in {None, *REASONS}:
         raise Rejected([Fault("reason", "unknown_reason", f"reasons are {', '.join(REASONS)}")])
     config = kafka_config(settings, settings.require_kafka_bootstrap_servers())
-    done = await redrive(config, reason=reason, key=None if key is None else key.encode())
+    done = await redrive(
+        config, reason=reason, key=None if key is None else key.encode(errors="surrogateescape")
+    )
     say(f"Put back {done.put_back} of {done.read} dead letters.")
     if as_json:
         print_json({"read": done.read, "redriven": done.put_back})

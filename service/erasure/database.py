@@ -26,6 +26,8 @@ class _Deletion(NamedTuple):
 
 async def deleted_at(postgres: Postgres, tenant: str, customer_id: CustomerId) -> datetime | None:
     """None: it was not deleted. Raises NotFound where the tenant never had such a customer."""
+    if not (customer_id.isascii() and customer_id.isprintable()):
+        raise NotFound("customer_not_found")
     kind = CustomerDeleted.type
     found = await postgres.fetch_one(_Deletion, SQL["deletion"], customer_id, kind)
     if found is None or found.tenant != tenant:

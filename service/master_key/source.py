@@ -87,7 +87,7 @@ class KeySource:
                 " restart every role, and rotate again."
             )
         try:
-            _write(self.path, key.text(), replace=True)
+            _write(self.path.resolve(), key.text(), replace=True)
         except OSError as error:
             raise _unwritable(self, error) from None
 

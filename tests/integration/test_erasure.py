@@ -140,6 +140,8 @@ async def test_another_tenants_customer_is_nobody(world: World) -> None:
     customer_id = await world.deleted()
     with pytest.raises(NotFound):
         await deleted_at(world.postgres, "acme", customer_id)
+    with pytest.raises(NotFound):
+        await deleted_at(world.postgres, "default", CustomerId("a\udcff"))
 
 
 async def test_every_table_that_names_customers_is_looked_at(world: World) -> None:

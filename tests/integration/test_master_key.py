@@ -17,6 +17,7 @@ from service.errors import ConfigurationError
 from service.master_key import (
     KeySource,
     MasterKey,
+    WrappingKey,
     check_master_key,
     provide_master_key,
     require_master_key,
@@ -176,3 +177,13 @@ def test_subkeys_differ_by_purpose_and_tell_nothing(tmp_path: Path) -> None:
     assert len(subkeys) == 3
     assert {len(subkey) for subkey in subkeys} == {32}
     assert "secret" not in repr(key)
+
+
+def test_a_key_behind_a_link_is_replaced_where_it_lies(tmp_path: Path) -> None:
+    real, link = tmp_path / "secrets" / "real.key", tmp_path / "master.key"
+    old = KeySource(real).create()
+    link.symlink_to(real)
+    new = old.with_wrapping(WrappingKey(b"n" * 32))
+    KeySource(link).replace(new)
+    assert link.is_symlink()
+    assert KeySource(real).read() == new
