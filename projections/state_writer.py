@@ -8,11 +8,12 @@ is what is shown, and then whoever sends a newer state does so after it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 from projections.state_store import NOWHERE, Place, Span, StateStore
 from service.errors import Unavailable
-from service.kafka import Record, State, TopicDescription, partition_for, state_record
+from service.kafka import Record, State, TopicDescription, partition_for, state_record, sweep_record
 
 PAGE_EVENTS_MAX = 500
 MEND_ROUNDS_MAX = 50  # a customer who changes in every one of them will change again
@@ -67,8 +68,7 @@ class StateWriter:
 
         Raises Unavailable, which ends this writer, and Corrupt.
         """
-        if self._in_doubt:
-            await self._mend()
+        await self.mend()
         if self._has_rival:
             await self._look_for_rival()
         start = self._place.position
@@ -85,6 +85,17 @@ class StateWriter:
         self._place = moved
         self._in_doubt.clear()
         return len(page)
+
+    async def sweep(self) -> None:
+        """Append to each partition, so that Kafka compacts what lies before. Raises Unavailable."""
+        epoch, time = self._place.epoch.encode(), datetime.now(UTC)
+        records = {n: [sweep_record(n, epoch, time)] for n in range(self._topic.partitions)}
+        await self._producer.send(self._topic.name, records)
+
+    async def mend(self) -> None:
+        """Write once more what is in doubt, and nothing else. Raises Unavailable."""
+        if self._in_doubt:
+            await self._mend()
 
     async def _write(self, customer_ids: set[str], end: int) -> None:
         """Leaves out whom a later page speaks of, among those that were there at the beginning.

@@ -1,13 +1,15 @@
 """The worker that keeps the topic of states: every customer as it is now, a tombstone once deleted.
 
-Invariant: it follows the read model and never holds it up. A database or a broker that is down, and
-a topic that is missing, are waited for, without end and without losing place.
+Invariants: it follows the read model and never holds it up. A database or a broker that is down, a
+topic that is missing, and a topic or a log that does not fit, are waited for, without end and
+without losing place. A stop leaves nothing in doubt that can be mended in its time.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from time import monotonic
 from typing import Protocol
 
 import structlog
@@ -16,7 +18,7 @@ from projections.checkpoint import Checkpoints
 from projections.observing import Phase, ProjectionStatus
 from projections.state_store import STATES, StateStore
 from projections.state_writer import PAGE_EVENTS_MAX, STANDBY_SECONDS, StateWriter
-from service.errors import Corrupt, Unavailable
+from service.errors import ConfigurationError, Corrupt, Unavailable
 from service.event_log import EventLog
 from service.kafka import KafkaConfig, Producer, TopicCheck, TopicDescription, Topics
 from service.postgres import Postgres
@@ -80,6 +82,7 @@ class States:
         self._stop = asyncio.Event()
         self._limit: asyncio.Timeout | None = None  # of `run`, set by `stop`
         self._retry_seconds = RETRY_SECONDS_MIN
+        self._sweep_at = monotonic()  # when the worker begins, and then in time
         self._topic_id: str | None = None  # of the last writer's topic
         self._in_doubt: set[str] = set()  # at most a page's customers
 
@@ -88,20 +91,18 @@ class States:
         return self._status
 
     async def run(self) -> None:
-        """Write until stopped.
-
-        Raises Corrupt and ConfigurationError where writing would do harm; nothing else ends it.
-        """
+        """Write until stopped. Where writing would do harm, it waits until it would not."""
         try:
             async with asyncio.timeout(None) as self._limit, asyncio.TaskGroup() as group:
                 observing = group.create_task(self._keep_observing())
-                while not self._stop.is_set():
+                while self._in_doubt or not self._stop.is_set():
                     await self._open_and_write()
                 observing.cancel()
         except TimeoutError:
             if not self._stop.is_set():
                 raise
-            # What was in hand did not end in time. Nothing is lost: it will be done again.
+            # What was in hand did not end in time. Nothing is lost: it will be done again. Only
+            # what is still in doubt may be old until its customer's next event.
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from errors
         finally:
@@ -109,7 +110,10 @@ class States:
             self._enter("stopped")
 
     def stop(self) -> None:
-        """Finish the page in hand and return from `run`. Harmless when repeated, or before it."""
+        """Finish the page in hand, mend what is in doubt, and return from `run`.
+
+        Harmless when repeated, or before it.
+        """
         if self._stop.is_set():
             return
         self._stop.set()
@@ -128,12 +132,15 @@ class States:
                     await self._write(writer, TopicCheck(topics, topic))
         except Unavailable as error:
             self._metrics.failed(error.code, error.detail)
-            self._enter("unavailable", str(error))
-            await self._pause(self._retry_seconds)
-            self._retry_seconds = min(2 * self._retry_seconds, RETRY_SECONDS_MAX)
+            await self._wait_to_retry(str(error))
+        except (ConfigurationError, Corrupt) as error:
+            if self._status.problem != str(error):
+                structlog.get_logger().error("states_refused", detail=str(error))
+            await self._wait_to_retry(str(error))
 
     async def _write(self, writer: StateWriter, check: TopicCheck) -> None:
         while not self._stop.is_set():
+            await self._sweep(writer)
             events = await writer.write()
             await check.check()
             self._succeeded()
@@ -141,6 +148,14 @@ class States:
                 self._metrics.written(events)
             else:
                 await self._pause(writer.pause_seconds)
+        await writer.mend()
+
+    async def _sweep(self, writer: StateWriter) -> None:
+        """Where it is time. Each worker does: who stands by may be the only one left."""
+        started_at = monotonic()
+        if started_at >= self._sweep_at:
+            await writer.sweep()
+            self._sweep_at = started_at + self._kafka.state_topic.sweep_seconds
 
     async def _writer(self, producer: Producer, topic: TopicDescription) -> StateWriter:
         epoch = (await self._log.head()).epoch
@@ -182,7 +197,7 @@ class States:
 
     async def _keep_observing(self) -> None:
         while True:
-            with suppress(Unavailable):  # the worker itself tells of it
+            with suppress(Unavailable, Corrupt):  # the worker itself tells of it
                 position = await self._checkpoints.position()
                 self._metrics.progress(position, *await self._store.lag(position))
             await asyncio.sleep(OBSERVE_SECONDS)
@@ -196,6 +211,14 @@ class States:
 
     def _enter(self, phase: Phase, problem: str | None = None) -> None:
         self._status = ProjectionStatus(phase, problem)
+
+    async def _wait_to_retry(self, problem: str) -> None:
+        self._enter("unavailable", problem)
+        if self._in_doubt and self._stop.is_set():
+            await asyncio.sleep(self._retry_seconds)  # the limit of `run` ends it
+        else:
+            await self._pause(self._retry_seconds)
+        self._retry_seconds = min(2 * self._retry_seconds, RETRY_SECONDS_MAX)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, unless stopped."""

@@ -59,8 +59,9 @@ def _channels() -> JsonObject:
         "customerState": _channel(
             STATE_TOPIC,
             "Every customer as it is now, keyed by customer id; a tombstone once it is deleted."
-            " Of two records of a customer the one with the higher `ce_sequence` is right.",
-            ["customerStateV1", "customerTombstone"],
+            " Of two records of a customer the one with the higher `ce_sequence` is right."
+            " Skip the records that let Kafka compact a quiet partition.",
+            ["customerStateV1", "customerTombstone", "customerStateSweepV1"],
             {"cleanup.policy": ["compact"]},
         ),
         "orders": _channel(

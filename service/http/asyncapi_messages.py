@@ -18,7 +18,13 @@ from service.http.event_examples import (
     TRACEPARENT,
     UPDATED_AT,
 )
-from service.http.event_schemas import STATE_NAME, WATERMARK_NAME, event_name, whole_schemas
+from service.http.event_schemas import (
+    STATE_NAME,
+    SWEEP_NAME,
+    WATERMARK_NAME,
+    event_name,
+    whole_schemas,
+)
 from service.http.json_schemas import COMPONENT_REFERENCE, JsonObject, model_schemas
 from service.upcasters import Json
 
@@ -30,6 +36,7 @@ _SHARED_HEADERS = (  # what they mean does not depend on what the record is abou
     *("ce_specversion", "ce_source", "ce_type", "ce_subject", "ce_epoch", "ce_tenant"),
     "content-type",
 )
+_SWEEP_HEADERS = ("ce_specversion", "ce_source", "ce_type", "ce_time", "ce_epoch")
 _KEY: JsonObject = {"type": "string", "description": "The customer's id."}
 
 
@@ -59,6 +66,7 @@ def messages() -> JsonObject:
         "payload": {"type": "null", "description": "No value at all."},
         "bindings": _keyed(_KEY),
     }
+    found["customerStateSweepV1"] = _sweep_message()
     found["order"] = _order_message()
     found["orderDeadLetter"] = _order_message() | {
         "name": "dead letter",
@@ -97,6 +105,22 @@ def _watermark_message() -> JsonObject:
         "headers": headers,
         "payload": {"type": "object", "maxProperties": 0},
         "examples": [{"headers": _examples(headers), "payload": {}}],
+    }
+
+
+def _sweep_message() -> JsonObject:
+    of_event = _headers(SWEEP_NAME, is_watermark=True)["properties"]
+    assert isinstance(of_event, dict)
+    properties: JsonObject = {
+        **{name: of_event[name] for name in _SWEEP_HEADERS},
+        "ce_id": _as_text(_text("Unique.", f"sweep-{_EPOCH_EXAMPLE}-3-1710000000000")),
+    }
+    return {
+        "name": SWEEP_NAME,
+        "title": "Nothing: it lets Kafka compact a quiet partition. Skip it",
+        "headers": {"type": "object", "properties": properties, "required": list(properties)},
+        "payload": {"type": "null", "description": "No value at all."},
+        "bindings": _keyed({"const": "_sweep", "description": "No customer's id."}),
     }
 
 

@@ -18,6 +18,7 @@ from service.http.event_examples import CUSTOMER_EXAMPLE, EVENT_EXAMPLES
 from service.http.json_schemas import DIALECT, JsonObject, model_schemas
 
 STATE_NAME = "customer.state.v1"
+SWEEP_NAME = "customer.state_sweep.v1"
 WATERMARK_NAME = "customer.watermark.v1"
 
 _LOCAL_REFERENCE = "#/$defs/{model}"

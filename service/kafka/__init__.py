@@ -6,6 +6,8 @@ Invariant: only this package imports aiokafka. A broken link leaves it as Unavai
 
 from service.kafka.cloudevents import (
     STATE_TYPE,
+    SWEEP_KEY,
+    SWEEP_TYPE,
     WATERMARK_TYPE,
     ReceivedEvent,
     State,
@@ -13,6 +15,7 @@ from service.kafka.cloudevents import (
     event_record,
     received,
     state_record,
+    sweep_record,
     watermark_record,
 )
 from service.kafka.config import KafkaConfig, Topic
@@ -27,6 +30,8 @@ from service.kafka.topics import TopicDescription, Topics
 
 __all__ = [
     "STATE_TYPE",
+    "SWEEP_KEY",
+    "SWEEP_TYPE",
     "WATERMARK_TYPE",
     "ConsumedRecord",
     "Consumer",
@@ -48,5 +53,6 @@ __all__ = [
     "read_tails",
     "received",
     "state_record",
+    "sweep_record",
     "watermark_record",
 ]

@@ -24,11 +24,14 @@ SOURCE = "/customers"
 STORED_TYPE_PREFIX = "customer."
 WATERMARK_TYPE = "customer.watermark.v1"
 STATE_TYPE = "customer.state.v1"
+SWEEP_TYPE = "customer.state_sweep.v1"
+SWEEP_KEY = b"_sweep"  # no customer's id, and in each partition the same
 
 _SPEC_VERSION = ("ce_specversion", b"1.0")
 _SOURCE = ("ce_source", SOURCE.encode())
 _CONTENT_TYPE = ("content-type", b"application/json")
 _STATE_TYPE = ("ce_type", STATE_TYPE.encode())
+_SWEEP_TYPE = ("ce_type", SWEEP_TYPE.encode())
 _WATERMARK_TYPE = ("ce_type", WATERMARK_TYPE.encode())
 _FORGOTTEN = ("ce_forgotten", b"true")
 _DAMAGED = ("ce_damaged", b"true")
@@ -136,6 +139,23 @@ def state_record(state: State, key: bytes, epoch: bytes) -> Record:
     )
     value = None if state.document is None else state.document.encode()
     return Record(key, value, headers, timestamp_ms)
+
+
+def sweep_record(partition: int, epoch: bytes, time: datetime) -> Record:
+    """Says nothing about anybody: appended to a quiet partition, it lets Kafka compact the rest.
+
+    It is a tombstone of nobody, so it does no harm to whoever does not skip it, and goes in time.
+    """
+    time_header, timestamp_ms = _time(time)
+    headers = (
+        _SPEC_VERSION,
+        ("ce_id", b"sweep-%b-%d-%d" % (epoch, partition, timestamp_ms)),
+        _SOURCE,
+        _SWEEP_TYPE,
+        time_header,
+        ("ce_epoch", epoch),
+    )
+    return Record(SWEEP_KEY, None, headers, timestamp_ms)
 
 
 class Watermark(NamedTuple):

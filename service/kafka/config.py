@@ -18,6 +18,7 @@ REQUEST_TIMEOUT_SECONDS = 5.0
 EVENTS_PARTITIONS = 6
 SEGMENT_SECONDS_MAX = 86_400
 CLEANING_SECONDS = 3_600  # for the broker to get round to it; it looks every five minutes
+SWEEPS_PER_RETENTION = 2
 DEAD_LETTERS_RETENTION_SECONDS = 14 * 86_400
 EVENTS_RETENTION_SECONDS = 7 * 24 * 3_600
 ORDERS_PARTITIONS = 6
@@ -44,10 +45,21 @@ class Topic:
         return min(self.retention_seconds, SEGMENT_SECONDS_MAX)
 
     @property
-    def gone_after_seconds(self) -> int:
+    def sweep_seconds(self) -> float:
+        """How often something is to be appended to each partition of a compacted topic.
+
+        Kafka never compacts the segment that it appends to, and begins another one only when it
+        appends, where the one in use is older than `max.compaction.lag.ms` or `segment.ms`.
+        """
+        assert self.retention_seconds is not None, "ours have a retention"
+        return self.retention_seconds / SWEEPS_PER_RETENTION
+
+    @property
+    def gone_after_seconds(self) -> float:
         """How old a record becomes that nobody keeps; of a compacted topic, once it is replaced."""
         assert self.retention_seconds is not None, "ours have a retention"
-        return self.retention_seconds + (self.segment_seconds or 0) + CLEANING_SECONDS
+        until_closed = self.segment_seconds or self.sweep_seconds
+        return self.retention_seconds + until_closed + CLEANING_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

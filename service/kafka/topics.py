@@ -42,7 +42,7 @@ class TopicDescription(NamedTuple):
 _CLEANUP = "cleanup.policy"
 _RETENTION = "retention.ms"
 _SEGMENT = "segment.ms"
-_COMPACTION_LAG = "max.compaction.lag.ms"  # without it the newest segment is never compacted
+_COMPACTION_LAG = "max.compaction.lag.ms"  # also how old a segment gets that is appended to
 
 
 class _TopicMetadata(NamedTuple):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from projections.states import States
-from service.errors import ConfigurationError, Corrupt
+from service.errors import Unavailable
 from service.event_log import EventLog
 from service.events import CustomerDeleted, CustomerTagged
-from service.kafka import STATE_TYPE, Topics
+from service.kafka import STATE_TYPE, SWEEP_KEY, SWEEP_TYPE, Producer, Record, Topics
 from tests.servers.server import Handle, Wipeable
 from tests.support.logs import a_change, a_creation
 from tests.support.projections import running
@@ -22,7 +23,7 @@ from tests.support.relays import is_true
 from tests.support.states import Written, a_written, last_states, writing
 from tests.support.topics import eventually
 
-REFUSAL_TIMEOUT_SECONDS = 20.0
+COMPACTION_TIMEOUT_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -220,14 +221,15 @@ async def test_a_missing_topic_holds_up_nothing_but_the_states(written: Written)
     assert worker.status.phase == "stopped"
 
 
-async def refused(worker: States) -> None:
-    async with asyncio.timeout(REFUSAL_TIMEOUT_SECONDS):
-        await worker.run()
+async def refused(worker: States, why: str) -> None:
+    await eventually(lambda: is_true(why in str(worker.status.problem)))
+    assert worker.status.phase == "unavailable"
 
 
 async def test_states_of_another_log_are_refused_until_the_topic_is_made_anew(
     written: Written,
 ) -> None:
+    """Meanwhile the worker waits: its end would be the end of the read model's too."""
     await written.append(1)
     await written.model.catch_up()
     async with writing(written.worker()):
@@ -236,13 +238,19 @@ async def test_states_of_another_log_are_refused_until_the_topic_is_made_anew(
     await written.model.postgres.execute(
         "UPDATE projection.checkpoint SET epoch = 'restored' WHERE projection = 'customers'"
     )
-    with pytest.raises(ConfigurationError, match="another log"):
-        await refused(written.worker())
-
-    await delete_topic(written)
-    await make_topic(written)
-    async with writing(written.worker()):
-        await eventually(lambda: _is_exact(written))
+    before = await written.all_records()
+    worker = written.worker()
+    with capture_logs() as logs:
+        async with writing(worker):
+            await refused(worker, "another log")
+            await written.append(2, prefix="more_")
+            await written.model.catch_up()
+            assert await written.all_records() == before
+            await delete_topic(written)
+            await make_topic(written)
+            await eventually(lambda: _is_exact(written))
+            await eventually(lambda: is_true(worker.status.phase == "running"))
+    assert [each["event"] for each in logs].count("states_refused") == 1
 
 
 async def test_a_log_that_was_set_back_is_refused(written: Written) -> None:
@@ -251,8 +259,9 @@ async def test_a_log_that_was_set_back_is_refused(written: Written) -> None:
     async with writing(written.worker()):
         await eventually(written.is_up_to_date)
     await written.model.postgres.execute("UPDATE log.head SET position = 1")
-    with pytest.raises(Corrupt, match="set back"):
-        await refused(written.worker())
+    worker = written.worker()
+    async with writing(worker):
+        await refused(worker, "set back")
 
 
 async def test_a_read_model_of_another_log_is_waited_for(written: Written) -> None:
@@ -274,3 +283,95 @@ async def test_stop_may_come_before_run_and_twice(written: Written) -> None:
     worker.stop()
     await worker.run()
     assert worker.status.phase == "stopped"
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+async def test_a_stop_in_a_lost_race_leaves_no_state_behind_a_tombstone(
+    written: Written, monkeypatch: pytest.MonkeyPatch, breaks: bool
+) -> None:
+    """The winner sent the tombstone; then came the loser's state, its stop, and maybe a failure."""
+    creation = a_creation("raced@example.com")
+    await written.model.appender.append(creation)
+    await written.model.catch_up()
+    worker = written.worker()
+    send = Producer.send
+
+    async def late(
+        self: Producer, topic: str, records: Mapping[int, Sequence[Record]]
+    ) -> Mapping[int, int]:
+        if all(record.key == SWEEP_KEY for of_one in records.values() for record in of_one):
+            return await send(self, topic, records)
+        monkeypatch.setattr(Producer, "send", send)
+        deletion = a_change(creation.customer_id, 1, CustomerDeleted())
+        await written.model.appender.append(deletion)
+        await written.model.catch_up()
+        async with Producer.connect(written.config) as producer:
+            assert await (await written.writer(producer)).write() == 2
+        worker.stop()
+        offsets = await send(self, topic, records)
+        if breaks:
+            raise Unavailable("broker_unavailable", "The link broke.")
+        return offsets
+
+    monkeypatch.setattr(Producer, "send", late)
+    await worker.run()
+    versions = [int(dict(each.headers)["ce_sequence"]) for each in await written.records()]
+    assert versions == [2, 1, 2]
+    await written.assert_exact()
+
+
+async def test_a_stop_waits_no_longer_than_its_limit_for_what_is_in_doubt(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await written.append(1)
+    await written.model.catch_up()
+    worker = written.worker(shutdown_timeout_seconds=1.0)
+
+    async def broken(
+        self: Producer, topic: str, records: Mapping[int, Sequence[Record]]
+    ) -> Mapping[int, int]:
+        if all(record.key == SWEEP_KEY for of_one in records.values() for record in of_one):
+            return {}
+        worker.stop()
+        raise Unavailable("broker_unavailable", "The link is broken.")
+
+    monkeypatch.setattr(Producer, "send", broken)
+    async with asyncio.timeout(10):
+        await worker.run()
+    assert 1 < len(written.observed.failures) < 10
+    assert worker.status.phase == "stopped"
+
+
+async def test_a_worker_that_begins_appends_to_every_partition(written: Written) -> None:
+    for _ in range(2):
+        worker = written.worker()
+        async with writing(worker):
+            await eventually(lambda: is_true(worker.status.phase == "running"))  # noqa: B023
+    records = await written.all_records()
+    assert sorted(each.partition for each in records) == sorted([*range(6)] * 2)
+    for each in records:
+        assert (each.key, each.value) == (SWEEP_KEY, None)
+        assert dict(each.headers)["ce_type"] == SWEEP_TYPE.encode()
+
+
+@pytest.mark.real_kafka
+async def test_the_states_of_the_deleted_are_compacted_away_where_nothing_else_is_written(
+    written: Written,
+) -> None:
+    await delete_topic(written)
+    written.config = replace(written.config, events_retention_seconds=2)
+    await make_topic(written)
+    creation = a_creation("jane@example.com")
+    await written.model.appender.append(creation)
+    async with running(written.model.runner()), writing(written.worker()):
+        await eventually(written.is_up_to_date)
+        assert not await _tells_of_nobody(written)
+        deletion = a_change(creation.customer_id, 1, CustomerDeleted())
+        await written.model.appender.append(deletion)
+        await eventually(written.is_up_to_date)
+        await eventually(lambda: _tells_of_nobody(written), COMPACTION_TIMEOUT_SECONDS)
+    assert await written.is_up_to_date()
+
+
+async def _tells_of_nobody(written: Written) -> bool:
+    return not any(each.value for each in await written.records())

@@ -63,6 +63,12 @@ async def test_missing_topics_are_made_once_with_their_settings(
     assert described.partitions == 6
 
 
+def test_how_long_a_record_may_stay_counts_what_closes_its_segment() -> None:
+    config, day, hour = KafkaConfig("nowhere:9092"), 86_400, 3_600
+    assert config.events_topic.gone_after_seconds == 7 * day + day + hour
+    assert config.state_topic.gone_after_seconds == 7 * day + 3.5 * day + hour
+
+
 @pytest.mark.real_kafka
 async def test_an_existing_topic_is_judged_and_not_changed(
     config: KafkaConfig, topics: Topics

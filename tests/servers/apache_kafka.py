@@ -33,6 +33,7 @@ SETTINGS: Final = {
     # A killed broker is let in again when its last session has ended; the default is 9 s.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
+    "log.cleaner.backoff.ms": "500",  # a test waits for compaction; the default is 15 s
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
     "min.insync.replicas": "1",

@@ -11,9 +11,9 @@ from random import Random
 from projections.checkpoint import Checkpoints
 from projections.state_store import STATES, StateStore
 from projections.state_writer import Sender, StateWriter
-from projections.states import NoStatesMetrics, States
+from projections.states import SHUTDOWN_TIMEOUT_SECONDS, NoStatesMetrics, States
 from service.event_log import EventLog
-from service.kafka import ConsumedRecord, KafkaConfig, Topics
+from service.kafka import SWEEP_KEY, ConsumedRecord, KafkaConfig, Topics
 from tests.servers.server import Handle
 from tests.support.projections import CURRENCIES, Projected, a_history, append_history
 from tests.support.relays import a_world
@@ -50,7 +50,13 @@ class Written:
     def topic(self) -> str:
         return self.config.state_topic.name
 
-    def worker(self, *, page_events_max: int = 20, creates_topic: bool = False) -> States:
+    def worker(
+        self,
+        *,
+        page_events_max: int = 20,
+        creates_topic: bool = False,
+        shutdown_timeout_seconds: float = SHUTDOWN_TIMEOUT_SECONDS,
+    ) -> States:
         return States(
             self.model.postgres,
             self.config,
@@ -58,6 +64,7 @@ class Written:
             metrics=self.observed,
             page_events_max=page_events_max,
             standby_seconds=0.05,
+            shutdown_timeout_seconds=shutdown_timeout_seconds,
         )
 
     async def writer(
@@ -98,6 +105,10 @@ class Written:
         return await self.position() == head.position
 
     async def records(self) -> list[ConsumedRecord]:
+        """Without those that readers skip."""
+        return [each for each in await self.all_records() if each.key != SWEEP_KEY]
+
+    async def all_records(self) -> list[ConsumedRecord]:
         return await read_topic(self.config.bootstrap_servers, self.topic)
 
     async def shown(self) -> dict[str, tuple[int, str | None]]:

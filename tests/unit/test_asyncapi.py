@@ -23,6 +23,7 @@ from service.http.asyncapi import (
 from service.http.event_examples import CREATED_AT, CUSTOMER_EXAMPLE, EVENT_EXAMPLES, TRACEPARENT
 from service.http.event_schemas import (
     STATE_NAME,
+    SWEEP_NAME,
     WATERMARK_NAME,
     event_name,
     published_schemas,
@@ -30,12 +31,14 @@ from service.http.event_schemas import (
 )
 from service.http.json_schemas import model_schemas
 from service.kafka import (
+    SWEEP_TYPE,
     WATERMARK_TYPE,
     KafkaConfig,
     Record,
     State,
     event_record,
     state_record,
+    sweep_record,
     watermark_record,
 )
 from service.upcasters import Json
@@ -157,6 +160,17 @@ def test_the_record_of_a_state_is_as_described(document: str | None) -> None:
     assert text_headers(record).keys() == MESSAGES[name]["headers"]["properties"].keys()
     assert record.key == b"cust_1"
     validate(MESSAGES[name]["payload"], orjson.loads(record.value or b"null"))
+
+
+def test_a_sweep_record_is_as_described() -> None:
+    record = sweep_record(3, b"epoch", CREATED_AT)
+    message = message_of(SWEEP_NAME)
+    assert SWEEP_NAME == SWEEP_TYPE
+    validate(message["headers"], text_headers(record))
+    assert text_headers(record).keys() == message["headers"]["properties"].keys()
+    assert record.key is not None
+    validate(message["bindings"]["kafka"]["key"], record.key.decode())
+    assert record.value is None
 
 
 def test_every_topic_is_sent_to_or_received_from() -> None:
