@@ -52,10 +52,13 @@ async def start_relay_at_head(database_url: str, bootstrap_servers: str) -> None
     config = KafkaConfig(bootstrap_servers)
     async with Topics.connect(config) as topics:
         topic = await topics.describe(config.events_topic.name)
+        states = await topics.describe(config.state_topic.name)
     assert topic is not None, "migrate makes it"
+    assert states is not None, "the same"
     async with Postgres.connect(database_url, pool_size_max=1) as postgres:
         statement = SQL["relay_starts_at_head"]
         await postgres.execute(statement, topic.name, topic.id, topic.partitions)
+        await postgres.execute(SQL["states_start_at_head"], states.id)
 
 
 def _as_typed(first_key: str, last_key: str) -> str:

@@ -8,6 +8,13 @@ SELECT $1, $2, head.epoch, head.position, array_fill(0::bigint, ARRAY[$3::intege
 ON CONFLICT ON CONSTRAINT progress_pk DO UPDATE
 SET topic_id = excluded.topic_id, epoch = excluded.epoch, position = excluded.position, tails = excluded.tails;
 
+-- name: states_start_at_head
+-- The same for the topic of states.
+INSERT INTO projection.checkpoint (projection, version, partition, epoch, position, topic_id, topic_offset, event_time)
+SELECT 'states', 1, -1, head.epoch, head.position, $1, 0, head.recorded_at FROM log.head
+ON CONFLICT ON CONSTRAINT checkpoint_pk DO UPDATE
+SET epoch = excluded.epoch, position = excluded.position, topic_id = excluded.topic_id;
+
 -- name: published
 SELECT position FROM relay.progress WHERE topic = $1;
 
