@@ -55,7 +55,7 @@ class _Document(BaseModel):
 
         `model_construct` does the same in ten times as long: it looks for aliases and defaults.
         """
-        assert values.keys() == cls.model_fields.keys(), "one value for each field"
+        assert len(values) == len(cls.__pydantic_fields__), "one value for each field"
         document = cls.__new__(cls)
         object.__setattr__(document, "__dict__", values)
         object.__setattr__(document, "__pydantic_fields_set__", set(values))

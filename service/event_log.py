@@ -7,7 +7,6 @@ and a reader can prove by arithmetic that it has seen everything. Appending is i
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -25,7 +24,7 @@ from service.events import (
     decode,
     decode_meta,
 )
-from service.identifiers import CustomerId, event_id
+from service.identifiers import CustomerId
 from service.postgres import Reader, load_statements
 from service.vault import Vault, place
 
@@ -37,8 +36,7 @@ STREAM_PAGE_EVENTS_MAX = 100  # 23 MB if each is as large as a body allows
 SQL = load_statements("service", "event_log.sql")
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """An idempotency key, or a digest of it, and what its answer will be should the append succeed.
 
     `fingerprint` is a digest of method, path and body; `subject` the address that is answered,
@@ -51,8 +49,7 @@ class Key:
     subject: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """One command's events, and what must become true in the same commit."""
 
     tenant: str
@@ -133,7 +130,7 @@ class StoredEvent(NamedTuple):
         """Raises Corrupt where no model of this release fits."""
         return RecordedEvent(
             position=Position(self.position),
-            id=event_id(self.id),
+            key=self.id.bytes,
             tenant=self.tenant,
             customer_id=CustomerId(self.customer_id),
             version=Version(self.version),

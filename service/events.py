@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal, NewType, TypeAlias, get_args
+from typing import Annotated, ClassVar, Literal, NamedTuple, NewType, TypeAlias, get_args
+from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from service.errors import Corrupt
-from service.identifiers import AddressId, CustomerId, EventId
+from service.identifiers import AddressId, CustomerId, EventId, event_id
 from service.upcasters import upcast
 
 Version = NewType("Version", int)
@@ -252,12 +253,11 @@ class Meta(_Shape):
     traceparent: str | None = None  # W3C Trace Context; continues into Kafka
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedEvent:
+class RecordedEvent(NamedTuple):
     """An event with its place: the same for every reader, for ever."""
 
     position: Position
-    id: EventId
+    key: bytes  # of the UUID under which it is stored
     tenant: str
     customer_id: CustomerId
     version: Version
@@ -265,6 +265,11 @@ class RecordedEvent:
     event: Event
     meta: Meta
     is_forgotten: bool = False  # its customer was deleted: personal fields are blank
+
+    @property
+    def id(self) -> EventId:
+        """As shown; most readers never ask."""
+        return event_id(UUID(bytes=self.key))
 
 
 _DECODERS: Mapping[str, tuple[int, Callable[[str | bytes], Event]]] = {
@@ -276,7 +281,8 @@ def encode(event: Event) -> str:
     """The event's data as JSON text: what is stored in the log and published to Kafka."""
     if isinstance(event, CustomerUpdated):
         return event.model_dump_json(by_alias=True, exclude_unset=True)
-    return event.model_dump_json(by_alias=True)
+    # As `model_dump_json` does, without what it takes to call it.
+    return event.__pydantic_serializer__.to_json(event, by_alias=True).decode()
 
 
 def decode(type_name: str, schema_version: int, data: str | bytes) -> Event:
@@ -297,7 +303,7 @@ def decode(type_name: str, schema_version: int, data: str | bytes) -> Event:
 
 
 def encode_meta(meta: Meta) -> str:
-    return meta.model_dump_json(by_alias=True, exclude_none=True)
+    return meta.__pydantic_serializer__.to_json(meta, by_alias=True, exclude_none=True).decode()
 
 
 decode_meta: Callable[[str | bytes], Meta] = TypeAdapter(Meta).validate_json

@@ -17,7 +17,7 @@ from service.appender.queue import Member, Queue
 from service.errors import ConfigurationError, Conflict, ConnectionLost, Corrupt, Unavailable
 from service.event_log import SQL, Append, Appended, Replayed
 from service.events import Position, RecordedEvent, Version
-from service.identifiers import CustomerId, event_id
+from service.identifiers import CustomerId
 from service.postgres import ConstraintViolated, Postgres
 from service.vault import CustomerKey, Vault, is_personal
 
@@ -236,7 +236,7 @@ def _succeed(member: Member, version: int, position: int, time: datetime) -> Non
     recorded = tuple(
         RecordedEvent(
             position=Position(position - count + place),
-            id=event_id(key),
+            key=key.bytes,
             tenant=append.tenant,
             customer_id=append.customer_id,
             version=Version(version - count + place),

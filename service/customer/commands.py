@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from service.events import Address, CustomerChanges, MetadataValue
 from service.identifiers import AddressId, CustomerId
 
 NO_CHANGES = CustomerChanges()
+NO_METADATA: Mapping[str, MetadataValue] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class CreateCustomer:
+class CreateCustomer(NamedTuple):
     """A new customer under an id that was made for it."""
 
     id: CustomerId
@@ -22,7 +22,7 @@ class CreateCustomer:
     last_name: str | None = None
     phone: str | None = None
     tags: tuple[str, ...] = ()
-    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    metadata: Mapping[str, MetadataValue] = NO_METADATA
     addresses: tuple[Address, ...] = ()
     is_active: bool = True
 

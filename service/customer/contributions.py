@@ -73,7 +73,7 @@ class Contributions(Mapping[str, Contribution]):
     @property
     def order_count(self) -> int:
         """How many are countable."""
-        return sum(spend.orders for spend in self._spent.values())
+        return sum([spend.orders for spend in self._spent.values()])
 
     @property
     def spent_by_currency(self) -> dict[str, int]:
@@ -106,6 +106,9 @@ class Contributions(Mapping[str, Contribution]):
     @override
     def __len__(self) -> int:
         return self._size
+
+
+NO_ORDERS = Contributions()
 
 
 def _with(node: _Node, depth: int, digits: int, order_id: str, contribution: Contribution) -> _Node:

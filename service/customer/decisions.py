@@ -75,11 +75,11 @@ def decide(customer: Customer | None, command: Command) -> tuple[Event, ...]:
 def _create(customer: Customer | None, command: CreateCustomer) -> tuple[Event, ...]:
     if customer is not None:
         return ()
-    tags = _distinct(command.tags)
+    tags, metadata = _distinct(command.tags), _as_stored(command.metadata)
     _refuse(
         _over("/tags", len(tags), TAGS_MAX),
         _over("/addresses", len(command.addresses), ADDRESSES_MAX),
-        _over("/metadata", len(command.metadata), METADATA_KEYS_MAX),
+        _over("/metadata", len(metadata), METADATA_KEYS_MAX),
     )
     created = CustomerCreated(
         email=command.email,
@@ -87,7 +87,7 @@ def _create(customer: Customer | None, command: CreateCustomer) -> tuple[Event, 
         last_name=command.last_name,
         phone=command.phone,
         tags=tags,
-        metadata=_as_stored(command.metadata),
+        metadata=metadata,
         addresses=_with_one_default(command.addresses),
         active=command.is_active,
     )
@@ -131,7 +131,11 @@ def _changes(customer: Customer, command: UpdateCustomer) -> CustomerChanges:
 def _as_stored(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]:
     """Without nulls, in the order in which PostgreSQL keeps the keys of jsonb: by bytes, the
     shortest first. So a customer reads the same before and after its events were stored."""
-    given = {key: value for key, value in metadata.items() if value is not None}
+    given: dict[str, MetadataValue] = {
+        key: value for key, value in metadata.items() if value is not None
+    }
+    if len(given) < 2:
+        return given
     return dict(sorted(given.items(), key=lambda item: (len(item[0].encode()), item[0].encode())))
 
 
@@ -198,8 +202,10 @@ def _remove_address(customer: Customer, removed: Address) -> tuple[Event, ...]:
 
 def _with_one_default(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
     """The last that asks for the mark has it, else the first."""
+    if not addresses:
+        return ()
     asking = [address.id for address in addresses if address.is_default]
-    return with_default(addresses, asking[-1] if asking else addresses[0].id if addresses else None)
+    return with_default(addresses, asking[-1] if asking else addresses[0].id)
 
 
 def _folded(tags: Iterable[str]) -> set[str]:

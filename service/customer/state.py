@@ -7,11 +7,11 @@ is shown follows from the events alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from service import order as orders
-from service.customer.contributions import Contribution, Contributions
+from service.customer.contributions import NO_ORDERS, Contribution, Contributions
 from service.documents import CustomerDocument
 from service.errors import NotFound
 from service.events import (
@@ -34,8 +34,7 @@ from service.events import (
 from service.identifiers import AddressId, CustomerId
 
 
-@dataclass(frozen=True, slots=True)
-class Customer:
+class Customer(NamedTuple):
     """The fold of one stream up to `version`."""
 
     id: CustomerId
@@ -51,7 +50,7 @@ class Customer:
     created_at: datetime
     updated_at: datetime
     is_deleted: bool = False
-    orders: Contributions = field(default_factory=Contributions)  # by order id
+    orders: Contributions = NO_ORDERS  # by order id
 
     def document(self, currency: str) -> CustomerDocument:
         """The customer as shown; `currency` is the tenant's, in which `totalSpent` is given."""
@@ -90,29 +89,29 @@ def evolve(customer: Customer | None, recorded: RecordedEvent) -> Customer:
         return _created(recorded, event)
     assert customer is not None, "a stream begins with CustomerCreated"
     assert recorded.version == customer.version + 1, "a stream has no gaps"
-    after = replace(customer, version=recorded.version, updated_at=recorded.time)
+    after = customer._replace(version=recorded.version, updated_at=recorded.time)
     match event:
         case CustomerUpdated(changes=changes):
             changed = {name: getattr(changes, name) for name in changes.model_fields_set}
-            return replace(after, **changed)
+            return after._replace(**changed)
         case CustomerTagged(tags=tags):
-            return replace(after, tags=after.tags + tags)
+            return after._replace(tags=after.tags + tags)
         case CustomerUntagged(tags=tags):
-            return replace(after, tags=tuple(tag for tag in after.tags if tag not in tags))
+            return after._replace(tags=tuple(tag for tag in after.tags if tag not in tags))
         case AddressAdded(address=address):
-            return replace(after, addresses=_marked((*after.addresses, address), address))
+            return after._replace(addresses=_marked((*after.addresses, address), address))
         case AddressUpdated(address=address):
             held = tuple(address if each.id == address.id else each for each in after.addresses)
-            return replace(after, addresses=_marked(held, address))
+            return after._replace(addresses=_marked(held, address))
         case AddressRemoved(address_id=removed, new_default_address_id=promoted):
             left = tuple(each for each in after.addresses if each.id != removed)
-            return replace(after, addresses=with_default(left, promoted))
+            return after._replace(addresses=with_default(left, promoted))
         case CustomerDeactivated():
-            return replace(after, is_active=False)
+            return after._replace(is_active=False)
         case CustomerReactivated():
-            return replace(after, is_active=True)
+            return after._replace(is_active=True)
         case CustomerDeleted():
-            return replace(after, is_deleted=True)
+            return after._replace(is_deleted=True)
         case OrderRecorded(order=order):
             contribution = Contribution(
                 currency=order.currency,
@@ -120,7 +119,7 @@ def evolve(customer: Customer | None, recorded: RecordedEvent) -> Customer:
                 is_countable=orders.is_countable(order),
                 placed_at=order.placed_at,
             )
-            return replace(after, orders=after.orders.with_order(order.order_id, contribution))
+            return after._replace(orders=after.orders.with_order(order.order_id, contribution))
 
 
 def fold(events: Iterable[RecordedEvent], customer: Customer | None = None) -> Customer | None:

@@ -163,7 +163,6 @@ class CustomerBody(_ReadOnly):
     active: bool = True
 
     def command(self, customer_id: CustomerId) -> CreateCustomer:
-        metadata = self.metadata or {}
         return CreateCustomer(
             id=customer_id,
             email=self.email,
@@ -171,8 +170,8 @@ class CustomerBody(_ReadOnly):
             last_name=self.last_name or None,
             phone=self.phone or None,
             tags=self.tags or (),
-            metadata={key: value for key, value in metadata.items() if value is not None},
-            addresses=tuple(body.address() for body in self.addresses or ()),
+            metadata=self.metadata or {},
+            addresses=tuple([body.address() for body in self.addresses or ()]),
             is_active=self.active,
         )
 

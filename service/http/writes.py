@@ -40,7 +40,9 @@ class Writes:
     def __init__(self, commands: Commands, epoch: Callable[[], str], digest_key: bytes) -> None:
         self._commands = commands
         self._epoch = epoch
-        self._digest_key = digest_key
+        # Copied for every use, which is cheaper than taking up the key anew.
+        self._key_digest = blake2b(digest_size=KEY_BYTES, key=digest_key)
+        self._fingerprint = blake2b(digest_size=FINGERPRINT_BYTES, key=digest_key)
 
     async def customer(
         self, call: Call, customer_id: CustomerId, command: Command, *, status: int = 200
@@ -98,8 +100,17 @@ class Writes:
         )
 
     def _key(self, call: Call, key: str, status: int, subject: str | None) -> Key:
-        name = blake2b(key.encode(), digest_size=KEY_BYTES, key=self._digest_key).hexdigest()
-        return Key(name, fingerprint(call, self._digest_key), status, subject)
+        name = self._key_digest.copy()
+        name.update(key.encode())
+        return Key(name.hexdigest(), self._fingerprint_of(call), status, subject)
+
+    def _fingerprint_of(self, call: Call) -> bytes:
+        """The same for the same request, under /v1 or not: method, route, its parts, body."""
+        digest = self._fingerprint.copy()
+        for text in (call.route.method, call.route.path, *call.parts):
+            digest.update(text.encode(errors="surrogateescape") + b"\0")
+        digest.update(call.body_bytes)
+        return digest.digest()
 
     def _headers(self, written: Written) -> dict[str, str]:
         headers: dict[str, str] = {
@@ -110,12 +121,3 @@ class Writes:
         if written.is_replayed:
             headers[IDEMPOTENT_REPLAYED] = "true"
         return headers
-
-
-def fingerprint(call: Call, digest_key: bytes) -> bytes:
-    """The same for the same request, under /v1 or not: method, route, its parts, body."""
-    digest = blake2b(digest_size=FINGERPRINT_BYTES, key=digest_key)
-    for text in (call.route.method, call.route.path, *call.parts):
-        digest.update(text.encode(errors="surrogateescape") + b"\0")
-    digest.update(call.body_bytes)
-    return digest.digest()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import UnionType
-from typing import Final, TypeAlias, Union, cast, get_args, get_origin
+from typing import Final, NamedTuple, TypeAlias, Union, cast, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel
@@ -16,16 +16,17 @@ from pydantic.fields import FieldInfo
 
 from service.events import EVENT_TYPES, Personal
 
-Blank: TypeAlias = str | None
-_Spec: TypeAlias = "Mapping[str, _Step]"
+Blank: TypeAlias = str | dict[str, object] | None
 
 
-class _Map:
-    """A map of any keys: left without one."""
+class _Spec(NamedTuple):
+    """By the fields' names in JSON. Fields without anything personal are left out."""
 
+    blanks: Mapping[str, Blank]  # a map of any keys is left without one
+    nested: Mapping[str, _Spec]  # of fields that are a model, or a list of them
 
-_MAP: Final = _Map()
-_Step: TypeAlias = "Blank | _Map | _Spec"
+    def __bool__(self) -> bool:
+        return bool(self.blanks or self.nested)
 
 
 def is_personal(type_name: str) -> bool:
@@ -44,31 +45,30 @@ def blanked(type_name: str, data: str) -> str | None:
 
 
 def _blank(fields: dict[str, object], spec: _Spec) -> None:
-    for name in spec.keys() & fields.keys():
-        step = spec[name]
-        if isinstance(step, Mapping):
-            held = fields[name]
-            for each in held if isinstance(held, list) else [held]:
-                _blank(cast("dict[str, object]", each), step)
-        else:
-            fields[name] = {} if isinstance(step, _Map) else step
+    for name, blank in spec.blanks.items():
+        if name in fields:
+            fields[name] = blank
+    for name, nested in spec.nested.items():
+        held = fields.get(name) or ()
+        for each in held if isinstance(held, list) else (held,):
+            _blank(cast("dict[str, object]", each), nested)
 
 
 def _spec(model: type[BaseModel]) -> _Spec:
-    """By the fields' names in JSON. Fields without anything personal are left out."""
-    steps: dict[str, _Step] = {}
+    blanks: dict[str, Blank] = {}
+    nested: dict[str, _Spec] = {}
     for name, field in model.model_fields.items():
         if any(isinstance(mark, Personal) for mark in field.metadata):
-            steps[field.alias or name] = _blank_of(field)
-        elif nested := _nested(field):
-            steps[field.alias or name] = nested
-    return steps
+            blanks[field.alias or name] = _blank_of(field)
+        elif spec := _nested(field):
+            nested[field.alias or name] = spec
+    return _Spec(blanks, nested)
 
 
-def _blank_of(field: FieldInfo) -> Blank | _Map:
+def _blank_of(field: FieldInfo) -> Blank:
     kind = field.annotation
     if get_origin(kind) is dict:
-        return _MAP
+        return {}
     if get_origin(kind) in {Union, UnionType} and type(None) in get_args(kind):
         return None
     return ""
@@ -79,7 +79,7 @@ def _nested(field: FieldInfo) -> _Spec:
     for kind in (field.annotation, *get_args(field.annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return _spec(kind)
-    return {}
+    return _Spec({}, {})
 
 
 _SPECS: Final[Mapping[str, _Spec]] = {kind.type: _spec(kind) for kind in EVENT_TYPES}

@@ -91,5 +91,6 @@ PURE_ROOMS = (
 )
 PURE_IMPORTS = _words(
     "__future__ base64 collections dataclasses datetime decimal enum functools hashlib itertools"
-    " math re typing unicodedata zlib orjson pydantic pydantic_core typing_extensions uuid_utils"
+    " math re typing unicodedata uuid zlib orjson pydantic pydantic_core typing_extensions"
+    " uuid_utils"
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
 from typing import NamedTuple
@@ -184,7 +184,7 @@ async def test_an_export_of_who_is_deleted_meanwhile_is_never_finished(world: Wo
     async with world.queries.export("default", customer_id, "USD", NOW) as export:
         await anext(export.chunks)
         deletion = a_change(customer_id, 401, CustomerDeleted())
-        await world.model.appender.append(replace(deletion, closes_stream=True))
+        await world.model.appender.append(deletion._replace(closes_stream=True))
         with pytest.raises(NotFound, match="customer_deleted"):
             assert [chunk async for chunk in export.chunks]
 
@@ -201,7 +201,7 @@ class Overtaken(EventLog):
         self, tenant: str, customer_id: CustomerId, *, after: Version = NO_VERSION
     ) -> AsyncIterator[RecordedEvent]:
         deletion = a_change(customer_id, 1, CustomerDeleted())
-        await self._model.appender.append(replace(deletion, closes_stream=True))
+        await self._model.appender.append(deletion._replace(closes_stream=True))
         async for event in super().stream(tenant, customer_id, after=after):
             yield event
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from service.events import CustomerDeleted, RecordedEvent, decode, encode
 from service.vault import blanked
@@ -22,4 +21,4 @@ def _blank(recorded: RecordedEvent) -> RecordedEvent:
     if blank is None:
         return recorded
     left = decode(event.type, event.schema_version, blank)
-    return replace(recorded, event=left, is_forgotten=True)
+    return recorded._replace(event=left, is_forgotten=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from service.customer import Customer
 from service.events import (
@@ -17,7 +18,7 @@ from service.events import (
     RecordedEvent,
     Version,
 )
-from service.identifiers import AddressId, CustomerId, EventId
+from service.identifiers import AddressId, CustomerId
 
 MOMENT = datetime(2024, 3, 10, 8, 0, tzinfo=UTC)
 META = Meta(actor=Actor(type="token", id="tok_test", name="tests"), request_id="request-1")
@@ -35,7 +36,7 @@ def recorded(
     return [
         RecordedEvent(
             position=Position(version),
-            id=EventId(f"evt_{version}"),
+            key=UUID(int=version).bytes,
             tenant=tenant,
             customer_id=CustomerId(customer_id),
             version=Version(version),

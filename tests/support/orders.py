@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import confluent_kafka
 import orjson
@@ -117,7 +117,7 @@ class Shop:
 
     async def delete(self, customer_id: CustomerId, version: int) -> None:
         deletion = a_change(customer_id, version, CustomerDeleted())
-        await self.world.appender.append(replace(deletion, closes_stream=True))
+        await self.world.appender.append(deletion._replace(closes_stream=True))
 
     async def publish(self, orders: Iterable[Mapping[str, object]]) -> None:
         await self.send(

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -59,7 +60,7 @@ from service.events import (
     encode,
 )
 from service.folding import grams, search_words, sort_key, tag_key
-from service.identifiers import AddressId, CustomerId, EventId
+from service.identifiers import AddressId, CustomerId
 from service.postgres import Postgres
 from service.vault import Vault
 from tests.support.histories import META, MOMENT
@@ -165,7 +166,7 @@ def a_history(
         state = states.get(customer_id)
         recorded = RecordedEvent(
             position=Position(len(history) + 1),
-            id=EventId(f"evt_{len(history) + 1}"),
+            key=UUID(int=len(history) + 1).bytes,
             tenant=event_tenant,
             customer_id=CustomerId(customer_id),
             version=Version((state.version if state else 0) + 1),
