@@ -82,12 +82,8 @@ async def read_tails(
         ):
             firsts = await consumer.beginning_offsets(places)
             ends = await consumer.end_offsets(places)
-            tails: list[Tail] = []
-            for place in places:
-                first, end = firsts[place], ends[place]
-                last = await _last(consumer, place, first, end, awaits_open=awaits_open)
-                tails.append(Tail(first, last))
-    return tails
+            lasts = await _lasts(consumer, firsts, ends, awaits_open=awaits_open)
+    return [Tail(firsts[place], lasts.get(place)) for place in places]
 
 
 async def is_written(config: KafkaConfig, topic: str) -> bool:
@@ -101,34 +97,50 @@ async def is_written(config: KafkaConfig, topic: str) -> bool:
             return (await consumer.end_offsets([place]))[place] > 0
 
 
-async def _last(
-    consumer: _Consumer, place: Place, first: int, end: int, *, awaits_open: bool
-) -> ConsumedRecord | None:
+async def _lasts(
+    consumer: _Consumer,
+    firsts: Mapping[Place, int],
+    ends: Mapping[Place, int],
+    *,
+    awaits_open: bool,
+) -> Mapping[Place, ConsumedRecord]:
+    """The last record of each place that has one: looked for from further and further back."""
+    found: dict[Place, ConsumedRecord] = {}
+    looked_in = [place for place in firsts if awaits_open or ends[place] > firsts[place]]
     step = STEP_FIRST
-    while end > first or awaits_open:
-        start = max(first, end - step)
-        found = await _last_from(consumer, place, start, awaits_open=awaits_open)
-        if found is not None or start == first:
-            return found
+    while looked_in:
+        starts = {place: max(firsts[place], ends[place] - step) for place in looked_in}
+        found |= await _lasts_from(consumer, starts, awaits_open=awaits_open)
+        looked_in = [
+            place for place in looked_in if place not in found and starts[place] > firsts[place]
+        ]
         step *= STEP_FACTOR
-    return None
+    return found
 
 
-async def _last_from(
-    consumer: _Consumer, place: Place, start: int, *, awaits_open: bool
-) -> ConsumedRecord | None:
-    """The last record from `start` on."""
-    consumer.assign([place])
-    consumer.seek(place, start)  # with no await between, or reading would begin elsewhere
-    last: Message | None = None
-    while True:
-        for messages in (await consumer.getmany(timeout_ms=FETCH_WAIT_MILLISECONDS)).values():
-            last = messages[-1]
-        end = consumer.highwater(place)
-        if not awaits_open:
-            end = consumer.last_stable_offset(place)
-        if end is not None and await consumer.position(place) >= end:
-            return None if last is None else consumed(last)
+async def _lasts_from(
+    consumer: _Consumer, starts: Mapping[Place, int], *, awaits_open: bool
+) -> Mapping[Place, ConsumedRecord]:
+    """The last record of each place from where it starts, if there is one."""
+    consumer.assign(list(starts))
+    for place, start in starts.items():
+        consumer.seek(place, start)  # with no await before, or reading would begin elsewhere
+    last: dict[Place, Message] = {}
+    behind = list(starts)
+    while behind:
+        found = await consumer.getmany(timeout_ms=FETCH_WAIT_MILLISECONDS)
+        last |= {place: messages[-1] for place, messages in found.items()}
+        behind = [
+            place
+            for place in behind
+            if not await _is_at_end(consumer, place, awaits_open=awaits_open)
+        ]
+    return {place: consumed(message) for place, message in last.items()}
+
+
+async def _is_at_end(consumer: _Consumer, place: Place, *, awaits_open: bool) -> bool:
+    end = consumer.highwater(place) if awaits_open else consumer.last_stable_offset(place)
+    return end is not None and await consumer.position(place) >= end
 
 
 @asynccontextmanager
