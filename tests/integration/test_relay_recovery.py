@@ -10,7 +10,6 @@ import pytest
 
 from service.errors import ConfigurationError, Corrupt
 from service.kafka import Topics
-from service.postgres import Postgres
 from service.relay.at_least_once import AtLeastOnceSession
 from tests.servers.server import Handle, Wipeable
 from tests.support.relays import (
@@ -20,6 +19,7 @@ from tests.support.relays import (
     World,
     a_world,
     is_true,
+    make_old,
     running,
 )
 from tests.support.topics import chain_breaks, events_of, eventually
@@ -183,14 +183,3 @@ async def everything_is_there(world: World, events: int) -> bool:
         if await topics.describe(world.topic) is None:
             return False
     return {event.position for event in await world.events()} == set(range(1, events + 1))
-
-
-async def make_old(postgres: Postgres, up_to: int) -> None:
-    """As if those events had been recorded long ago."""
-    async with postgres.transaction() as transaction:
-        await transaction.execute("ALTER TABLE log.event DISABLE TRIGGER event_append_only")
-        await transaction.execute(
-            "UPDATE log.event SET recorded_at = now() - interval '8 days' WHERE position <= $1",
-            up_to,
-        )
-        await transaction.execute("ALTER TABLE log.event ENABLE TRIGGER event_append_only")
