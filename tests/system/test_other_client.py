@@ -103,7 +103,13 @@ async def do_something_of_everything(
 
 def read_up_to(servers: str, topic: str, *, position: int) -> list[confluent_kafka.Message]:
     """Read until every partition says that all up to `position` was published."""
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": servers, "group.id": "reads-only"})
+    consumer = confluent_kafka.Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": "reads-only",
+            "isolation.level": "read_committed",
+        }
+    )
     begin = confluent_kafka.OFFSET_BEGINNING
     places = [
         confluent_kafka.TopicPartition(topic, partition, begin) for partition in range(PARTITIONS)
