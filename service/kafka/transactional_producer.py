@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     IllegalOperation,
     IncompatibleBrokerVersion,
+    KafkaError,
     ProducerFenced,
     TransactionalIdAuthorizationFailed,
     UnknownError,
@@ -81,7 +82,7 @@ class TransactionalProducer:
     async def connect(
         cls, config: KafkaConfig, transactional_id: str
     ) -> AsyncIterator[TransactionalProducer]:
-        """Fences who had the id before; what that one left open is aborted when this returns.
+        """Fences who had the id before; what that one left open has ended when this returns.
 
         Raises Unavailable, and ConfigurationError where the broker knows no transactions.
         """
@@ -127,8 +128,7 @@ class TransactionalProducer:
                 return await send_all(self._producer, records)
 
     async def commit(self) -> None:
-        """Raises Unavailable, when it may have been committed or not, and Fenced, when it was not
-        unless it had been before."""
+        """Raises Unavailable and Fenced; then only Kafka knows whether it was committed."""
         with self._errors():
             async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
                 self._expect_alive()
@@ -160,11 +160,14 @@ class TransactionalProducer:
         """Raise what has ended the client's own work, of which it says nothing by itself."""
         manager = self._producer._txn_manager  # noqa: SLF001 - it only asserts that there is none
         ending = manager.wait_for_transaction_end()
-        if manager.is_fatal_error() and ending is not None:
-            try:
-                ending.result()
-            except ProducerFenced as error:
-                raise Fenced(_FENCED) from error
+        if not manager.is_fatal_error():
+            return
+        if ending is None:
+            raise KafkaError("ended before the first transaction")
+        try:
+            ending.result()
+        except ProducerFenced as error:
+            raise Fenced(_FENCED) from error
 
 
 async def _start(producer: _Producer, transactional_id: str) -> None:

@@ -13,8 +13,11 @@ import confluent_kafka
 import pytest
 
 from service.embedded import EmbeddedBroker
+from service.erasure import look_in_topics
 from service.errors import ConfigurationError, Unavailable
 from service.event_log import EventLog
+from service.events import Position
+from service.identifiers import CustomerId
 from service.kafka import KafkaConfig, Slot, Topics, TransactionalProducer
 from service.relay import ExactlyOnce, Lease, LeaseLost, published_position
 from service.relay.progress import ProgressTable
@@ -53,8 +56,8 @@ STEPS = {
 
 
 @asynccontextmanager
-async def hanging_at(step: Step) -> AsyncIterator[asyncio.Event]:
-    """In the block whoever comes to the step for the second time stays there. Says when one has.
+async def hanging_at(step: Step, time: int = 2) -> AsyncIterator[asyncio.Event]:
+    """In the block whoever comes to the step for so many times stays there. Says when one has.
 
     The first time may be a session's start, which has its own.
     """
@@ -64,7 +67,7 @@ async def hanging_at(step: Step) -> AsyncIterator[asyncio.Event]:
     async def hang(self: object, *arguments: object) -> object:
         nonlocal times
         times += 1
-        if times < 2:
+        if times < time:
             return await original(self, *arguments)
         if is_after:
             await original(self, *arguments)
@@ -76,9 +79,9 @@ async def hanging_at(step: Step) -> AsyncIterator[asyncio.Event]:
         yield reached
 
 
-async def die_at(world: World, step: Step) -> None:
+async def die_at(world: World, step: Step, time: int = 2) -> None:
     """A relay that is killed there: nothing of it goes on but what Kafka has."""
-    async with hanging_at(step) as reached:
+    async with hanging_at(step, time) as reached:
         dying = asyncio.create_task(world.relay(batch_events_max=10).run())
         await asyncio.wait_for(reached.wait(), 20)
         dying.cancel()
@@ -204,6 +207,17 @@ async def test_what_is_sent_and_not_committed_is_seen_by_nobody_and_holds_up_no_
             assert {event.position for event in await world.events()} == {1, 2, 3, 4}
         hung.cancel()
         await asyncio.wait([hung])
+
+
+async def test_who_is_to_be_forgotten_is_looked_for_in_what_was_never_committed(
+    world: World,
+) -> None:
+    await world.append(1)
+    await die_at(world, STEPS["after sending"], time=1)
+    assert await world.events() == []
+    (first, *_) = await EventLog(world.postgres, VAULT).page(Position(0))
+    events, *_ = await look_in_topics(world.config, CustomerId(first.customer_id))
+    assert (events.place, events.held, events.readable) == (world.topic, 3, 1)
 
 
 async def test_settling_ends_what_is_open_in_every_partition(world: World) -> None:
