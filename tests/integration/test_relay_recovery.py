@@ -15,12 +15,12 @@ from tests.servers.server import Handle, Wipeable
 from tests.support.relays import (
     AT_LEAST_ONCE,
     DELIVERIES,
-    EXACTLY_ONCE,
     World,
     a_world,
     is_true,
     make_old,
     running,
+    wipe,
 )
 from tests.support.topics import chain_breaks, events_of, eventually
 
@@ -168,14 +168,6 @@ async def test_what_is_older_than_the_topics_retention_is_not_published_again(
     records = await world.records()
     assert sorted(event.position for event in events_of(records)) == list(range(13, 31))
     assert chain_breaks(records) == []
-
-
-async def wipe(world: World, kafka: Wipeable) -> None:
-    """And migrate, where the relay does not make its topics itself."""
-    await kafka.wipe()
-    if world.delivers == EXACTLY_ONCE:
-        async with Topics.connect(world.config) as topics:
-            await topics.create_missing(world.config.topics)
 
 
 async def everything_is_there(world: World, events: int) -> bool:

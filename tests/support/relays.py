@@ -24,7 +24,7 @@ from service.relay import (
     Relay,
     Standing,
 )
-from tests.servers.server import Handle
+from tests.servers.server import Handle, Wipeable
 from tests.support.logs import a_change, a_creation, appending
 from tests.support.topics import events_of, read_topic
 from tests.support.vaults import VAULT
@@ -153,3 +153,11 @@ async def make_old(postgres: Postgres, up_to: int) -> None:
             up_to,
         )
         await transaction.execute("ALTER TABLE log.event ENABLE TRIGGER event_append_only")
+
+
+async def wipe(world: World, kafka: Wipeable) -> None:
+    """And migrate, where the relay does not make its topics itself."""
+    await kafka.wipe()
+    if world.delivers == EXACTLY_ONCE:
+        async with Topics.connect(world.config) as topics:
+            await topics.create_missing(world.config.topics)
