@@ -18,7 +18,15 @@ from service.kafka import Topics
 from service.relay import Relay
 from tests.integration.test_exactly_once import each_is_there_once
 from tests.servers.server import Handle, Wipeable
-from tests.support.relays import EXACTLY_ONCE, World, a_world, is_true, make_old, running
+from tests.support.relays import (
+    AT_LEAST_ONCE,
+    EXACTLY_ONCE,
+    World,
+    a_world,
+    is_true,
+    make_old,
+    running,
+)
 from tests.support.topics import chain_breaks, events_of, eventually
 
 pytestmark = pytest.mark.real_kafka
@@ -143,6 +151,19 @@ async def test_kafka_ahead_of_the_log_is_refused_though_every_record_has_expired
     await world.postgres.execute("UPDATE log.head SET position = 1")
     with pytest.raises(Corrupt, match="position 30 was published and the log ends at 1"):
         await world.relay().run()
+
+
+async def test_after_a_change_of_delivery_what_has_expired_is_not_published_again(
+    world: World,
+) -> None:
+    """The progress in Kafka is then the older one, and no record is left to tell."""
+    await publish(world, 10)
+    world.delivers = AT_LEAST_ONCE
+    await publish(world, 10)
+    await asyncio.to_thread(expire_all, world)
+    world.delivers = EXACTLY_ONCE
+    await publish(world, 10)
+    assert sorted(event.position for event in await world.events()) == list(range(61, 91))
 
 
 async def test_the_progress_of_another_log_is_refused(world: World) -> None:

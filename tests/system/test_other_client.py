@@ -97,6 +97,9 @@ async def do_something_of_everything(
     path = f"/user/{jane}/address/{address['id']}"
     await send("PUT", path, {"label": "Home", "postalCode": "97201"})
     await send("DELETE", path)
+    servers, topic = system.bootstrap_servers, system.events_topic
+    # What is published only after the deletion has forgotten him.
+    await asyncio.to_thread(read_up_to, servers, topic, position=last[-1][1])
     await send("DELETE", f"/user/{joe}")
     return jane, joe, last[-1]
 
