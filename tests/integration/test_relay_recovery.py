@@ -10,28 +10,44 @@ import pytest
 
 from service.errors import ConfigurationError, Corrupt
 from service.kafka import Topics
-from service.postgres import Postgres
 from service.relay.at_least_once import AtLeastOnceSession
 from tests.servers.server import Handle, Wipeable
-from tests.support.relays import World, a_world, is_true, running
+from tests.support.relays import (
+    AT_LEAST_ONCE,
+    DELIVERIES,
+    World,
+    a_world,
+    is_true,
+    make_old,
+    running,
+    wipe,
+)
 from tests.support.topics import chain_breaks, events_of, eventually
 
 
+@pytest.fixture(params=DELIVERIES)
+def delivers(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-async def world(database: str, kafka_server: Handle, topic_suffix: str) -> AsyncIterator[World]:
-    async with a_world(database, kafka_server, topic_suffix) as world:
+async def world(
+    database: str, kafka_server: Handle, topic_suffix: str, delivers: str
+) -> AsyncIterator[World]:
+    async with a_world(database, kafka_server, topic_suffix, delivers) as world:
         yield world
 
 
 @pytest.fixture
 async def breakable(
-    database: str, breakable_kafka: Wipeable, topic_suffix: str
+    database: str, breakable_kafka: Wipeable, topic_suffix: str, delivers: str
 ) -> AsyncIterator[World]:
-    async with a_world(database, breakable_kafka, topic_suffix) as world:
+    async with a_world(database, breakable_kafka, topic_suffix, delivers) as world:
         world.config = replace(world.config, request_timeout_seconds=1.0)
         yield world
 
 
+@pytest.mark.parametrize("delivers", [AT_LEAST_ONCE])
 async def test_a_relay_that_was_killed_between_acknowledgement_and_progress_loses_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,12 +141,12 @@ async def test_a_topic_that_was_wiped_is_published_again(
         await breakable.append(10)
         await eventually(breakable.all_is_recorded)
         if is_running:
-            await breakable_kafka.wipe()
+            await wipe(breakable, breakable_kafka)
             await eventually(lambda: everything_is_there(breakable, 30))
             await breakable.append(10)
             await eventually(breakable.all_is_recorded)
     if not is_running:
-        await breakable_kafka.wipe()
+        await wipe(breakable, breakable_kafka)
         async with running(breakable.relay(creates_topics=True)):
             await breakable.append(10)
             await eventually(breakable.all_is_recorded)
@@ -159,14 +175,3 @@ async def everything_is_there(world: World, events: int) -> bool:
         if await topics.describe(world.topic) is None:
             return False
     return {event.position for event in await world.events()} == set(range(1, events + 1))
-
-
-async def make_old(postgres: Postgres, up_to: int) -> None:
-    """As if those events had been recorded long ago."""
-    async with postgres.transaction() as transaction:
-        await transaction.execute("ALTER TABLE log.event DISABLE TRIGGER event_append_only")
-        await transaction.execute(
-            "UPDATE log.event SET recorded_at = now() - interval '8 days' WHERE position <= $1",
-            up_to,
-        )
-        await transaction.execute("ALTER TABLE log.event ENABLE TRIGGER event_append_only")
