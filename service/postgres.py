@@ -16,7 +16,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from typing_extensions import override
 
-from service.errors import ConnectionLost, Corrupt, CustomersError, Unavailable
+from service.errors import ConnectionLost, Corrupt, CustomersError, RightMissing, Unavailable
 
 Row = TypeVar("Row")
 # The driver's columns are untyped; the row's own constructor is where they get their types.
@@ -45,6 +45,8 @@ _REFUSED_CLASSES = {
 _LOST_CLASS = "08"
 _LOST_STATES = {"57P01", "57P02"}  # the server stopped under a statement, be it done or not
 _NOT_MIGRATED_STATES = {"42P01", "42703", "42883", "3F000"}  # no table, column, function, schema
+_RIGHT_MISSING_STATE = "42501"
+_RIGHT_MISSING = re.compile(r"(permission denied for|must be owner of) [a-z ]+ [\w.]+")
 _STATEMENT_CACHE_STATES = {"26000", "42P05"}  # a prepared statement is gone, or there already
 _LINK_BROKE = (
     asyncpg.InterfaceError,
@@ -79,7 +81,8 @@ def _our_errors() -> Iterator[None]:
 
 def _as_ours(error: asyncpg.PostgresError) -> CustomersError:
     """Invariant: Corrupt is for values and definitions that are wrong, and stay so when tried
-    again; what is wrong with the server, or with the moment, is Unavailable."""
+    again; what is wrong with the server, or with the moment, is Unavailable. A missing right is
+    neither: nothing is wrong with the value, and waiting does not help."""
     state = error.sqlstate or ""
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return ConstraintViolated(str(error.constraint_name))
@@ -93,11 +96,22 @@ def _as_ours(error: asyncpg.PostgresError) -> CustomersError:
             " CUSTOMERS_DATABASE_STATEMENT_CACHE=false."
         )
         return Unavailable("database_unavailable", detail)
+    if state == _RIGHT_MISSING_STATE:
+        return _right_missing(error)
     # A plan from before a migration, in a transaction: the next one makes a new plan.
     is_outdated = isinstance(error, asyncpg.InvalidCachedStatementError)
     if is_outdated or state[:2] in _REFUSED_CLASSES:
         return Unavailable("database_unavailable", "The database refuses work.")
     return Corrupt(f"the database refused a statement ({state})")
+
+
+def _right_missing(error: asyncpg.PostgresError) -> RightMissing:
+    """The server's text names what was refused, in English at least; any other text stays out."""
+    said = _RIGHT_MISSING.fullmatch(str(error))
+    return RightMissing(
+        f"The database refuses its user a right{f' ({said[0]})' if said else ''}: run `customers"
+        " migrate` as the database's owner, and grant the user the role of its process."
+    )
 
 
 class _Connection(asyncpg.Connection):
