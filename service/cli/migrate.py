@@ -55,6 +55,6 @@ async def _tell_walls(settings: Settings) -> None:
             )
         elif await may_everybody_create(postgres):
             say(
-                "Every user of this database may make tables in schema public: let its owner run"
-                " REVOKE CREATE ON SCHEMA public FROM PUBLIC."
+                "Every user of this database may make tables in schema public, which this user does"
+                " not own: let a superuser run ALTER SCHEMA public OWNER TO it, and migrate again."
             )

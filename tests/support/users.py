@@ -26,14 +26,15 @@ async def users_of(database_url: str) -> AsyncIterator[Mapping[str, str]]:
     try:
         for role, name in names.items():
             await owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}' IN ROLE {role}")
-        yield {role: _as(name, password, database_url) for role, name in names.items()}
+        yield {role: named(name, password, database_url) for role, name in names.items()}
         for name in names.values():
             await owner.execute(f"DROP ROLE {name}")
     finally:
         await owner.close()
 
 
-def _as(name: str, password: str, url: str) -> str:
+def named(name: str, password: str, url: str) -> str:
+    """`url` with another user."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=f"{name}:{password}@{host}").geturl()

@@ -43,3 +43,6 @@ BEGIN
     GET DIAGNOSTICS forgotten = ROW_COUNT;
     RETURN forgotten;
 END $$;
+
+-- Whoever may look into the schema must not thereby have its owner's rights.
+REVOKE ALL ON ALL ROUTINES IN SCHEMA log FROM PUBLIC;
