@@ -95,3 +95,7 @@ class Corrupt(CustomersError):
 
 class ConfigurationError(CustomersError):
     """A setting, key or migration is wrong; the message is the one clear sentence to show."""
+
+
+class RightMissing(ConfigurationError):
+    """The database refuses our user what it needs for its work; the message says which right."""

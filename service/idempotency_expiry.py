@@ -41,10 +41,10 @@ class IdempotencyExpiry:
         """
         forgotten = 0
         while not stop.is_set():
-            tag = await self._postgres.execute(
-                SQL["forget_old_keys"], self._kept_seconds, BITE_RECORDS_MAX
+            bite = await self._postgres.fetch_one(
+                int, SQL["forget_old_keys"], self._kept_seconds, BITE_RECORDS_MAX
             )
-            bite = int(tag.rpartition(" ")[2])
+            assert bite is not None, "a function call has a row"
             forgotten += bite
             if bite < BITE_RECORDS_MAX:
                 break

@@ -1,7 +1,8 @@
 """Brings a database to the shape that this release needs.
 
 Invariants: migrations are numbered, only go forward and run once each, in one transaction each,
-under a lock that lets one process at a time migrate; a file edited after it ran is refused.
+under a lock that lets one process at a time migrate; a file edited after it ran is refused. What
+roles may do is granted anew with the last of them, in its transaction.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from service.errors import ConfigurationError
 from service.postgres import Postgres, Reader, Transaction, load_statements
+from service.rights import create_roles, grant_rights
 
 MIGRATION_OWNERS = ("service", "projections")
 """Packages with a `sql/migrations` folder, in the order in which they run."""
@@ -69,15 +71,19 @@ async def missing_migrations(postgres: Postgres) -> list[Migration]:
 async def apply_migrations(postgres: Postgres) -> list[Migration]:
     """Run what is missing; what ran. Safe to call from many processes at once."""
     await postgres.execute(SQL["create_history"])
+    await create_roles(postgres)
     done: list[Migration] = []
     while True:
         async with postgres.transaction() as transaction:
             await transaction.execute(SQL["lock"])
             missing = await _missing(transaction)
-            if not missing:
-                return done
-            await _apply(transaction, missing[0])
-        done.append(missing[0])
+            for migration in missing[:1]:
+                await _apply(transaction, migration)
+            if len(missing) <= 1:
+                await grant_rights(transaction, MIGRATION_OWNERS)
+        done += missing[:1]
+        if len(missing) <= 1:
+            return done
 
 
 async def _apply(transaction: Transaction, migration: Migration) -> None:

@@ -7,6 +7,7 @@ transaction mode; every statement has a time limit; a database error leaves here
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
@@ -16,7 +17,15 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from typing_extensions import override
 
-from service.errors import ConnectionLost, Corrupt, CustomersError, Unavailable
+from service.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    Corrupt,
+    CustomersError,
+    RightMissing,
+    Unavailable,
+)
+from service.tls import is_of_our_files, why_no_tls
 
 Row = TypeVar("Row")
 # The driver's columns are untyped; the row's own constructor is where they get their types.
@@ -33,8 +42,8 @@ IDLE_CONNECTION_SECONDS = 300.0
 # PostgreSQL's documentation, appendix A.
 _REFUSED_CLASSES = {
     "25": "the transaction cannot go on: the server is read-only, or ended it for its age",
-    "28": "who we are is not accepted",
-    "3D": "there is no such database",
+    "28": "does not let us in: user, password, or from where and how we connect, is wrong",
+    "3D": "has no database of this name",
     "40": "rolled back for the sake of another transaction",
     "53": "out of disk, memory or connections",
     "55": "something is locked or in use",
@@ -45,6 +54,9 @@ _REFUSED_CLASSES = {
 _LOST_CLASS = "08"
 _LOST_STATES = {"57P01", "57P02"}  # the server stopped under a statement, be it done or not
 _NOT_MIGRATED_STATES = {"42P01", "42703", "42883", "3F000"}  # no table, column, function, schema
+_NOT_LET_IN = {"28", "3D"}
+_CLOSED = "The database ended the link before it let us in: it stops, or refuses our certificate."
+_RIGHT_MISSING = re.compile(r"(permission denied for|must be owner of) [a-z ]+ \"?[\w.-]+\"?")
 _STATEMENT_CACHE_STATES = {"26000", "42P05"}  # a prepared statement is gone, or there already
 _LINK_BROKE = (
     asyncpg.InterfaceError,
@@ -79,7 +91,7 @@ def _our_errors() -> Iterator[None]:
 
 def _as_ours(error: asyncpg.PostgresError) -> CustomersError:
     """Invariant: Corrupt is for values and definitions that are wrong, and stay so when tried
-    again; what is wrong with the server, or with the moment, is Unavailable."""
+    again; what is wrong with server or moment is Unavailable; a missing right is neither."""
     state = error.sqlstate or ""
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return ConstraintViolated(str(error.constraint_name))
@@ -93,11 +105,22 @@ def _as_ours(error: asyncpg.PostgresError) -> CustomersError:
             " CUSTOMERS_DATABASE_STATEMENT_CACHE=false."
         )
         return Unavailable("database_unavailable", detail)
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return _right_missing(error)
     # A plan from before a migration, in a transaction: the next one makes a new plan.
     is_outdated = isinstance(error, asyncpg.InvalidCachedStatementError)
     if is_outdated or state[:2] in _REFUSED_CLASSES:
         return Unavailable("database_unavailable", "The database refuses work.")
     return Corrupt(f"the database refused a statement ({state})")
+
+
+def _right_missing(error: asyncpg.PostgresError) -> RightMissing:
+    """The server's text names what was refused, in English at least; any other text stays out."""
+    said = _RIGHT_MISSING.match(str(error))  # a detail may follow
+    return RightMissing(
+        f"The database refuses its user a right{f' ({said[0]})' if said else ''}: run `customers"
+        " migrate` as the database's owner, and grant the user the role of its process."
+    )
 
 
 class _Connection(asyncpg.Connection):
@@ -183,9 +206,9 @@ class Postgres:
             if self._is_exhausted():
                 detail = "Every connection to the database is in use."
                 raise Unavailable("overloaded", detail) from error
-            raise _unreachable() from error
+            raise _unreachable(error) from error
         except (asyncpg.PostgresError, *_LINK_BROKE, OSError) as error:
-            raise _unreachable() from error
+            raise _unreachable(error) from error
         try:
             with _our_errors():
                 yield connection
@@ -244,8 +267,27 @@ class Postgres:
                     await connection.remove_listener(channel, on_notify)
 
 
-def _unreachable() -> Unavailable:
-    return Unavailable("database_unavailable", "The database cannot be reached.")
+def _unreachable(error: Exception) -> CustomersError:
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return _right_missing(error)
+    if isinstance(error, ssl.SSLError) and is_of_our_files(error):
+        return ConfigurationError("A certificate or key for PostgreSQL cannot be used.")
+    return Unavailable("database_unavailable", _why(error))
+
+
+def _why(error: Exception) -> str:
+    """There is no connection. Without names of hosts or users: callers may be told, too."""
+    match error:
+        case asyncpg.PostgresError(sqlstate=str(state)) if state[:2] in _NOT_LET_IN:
+            return f"The database server {_REFUSED_CLASSES[state[:2]]}."
+        case asyncpg.ConnectionDoesNotExistError() | ConnectionResetError():
+            return _CLOSED
+        case ssl.SSLError():
+            return why_no_tls(error, "The database")
+        case ConnectionError() if "rejected SSL" in str(error):
+            return "The database offers no TLS, which `sslmode` asks for."
+        case _:
+            return "The database cannot be reached."
 
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)

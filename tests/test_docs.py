@@ -30,6 +30,7 @@ from service.http.pages import DOCS_PATH, documentation_pages
 from service.http.problem_kinds import PROBLEMS
 from service.http.routes import Route
 from service.kafka import event_record
+from service.rights import ROLES
 from service.settings import PREFIX, PREFIX_OF_TESTS, Settings, field_names, setting_name
 from service.telemetry import (
     ApiMeter,
@@ -162,8 +163,13 @@ def test_every_metric_is_documented_with_its_labels() -> None:
 
 def test_no_metric_is_mentioned_that_is_not_there() -> None:
     names = metric_names()
-    told = {match for _, match in shown(r"\b(customers_[a-z_]+)\b")} - {"customers_v1"}
+    told = {match for _, match in shown(r"\b(customers_[a-z_]+)\b")} - {"customers_v1", *ROLES}
     assert {each for each in told if each.removesuffix("_count") not in names} == set()
+
+
+def test_every_role_of_the_database_is_documented() -> None:
+    operations = text_of("docs/operations.md")
+    assert [role for role in ROLES if f"\n| `{role}` |" not in operations] == []
 
 
 def test_every_log_line_is_documented() -> None:

@@ -14,7 +14,14 @@ from typing import NamedTuple
 
 from service.appender.columns import columns
 from service.appender.queue import Member, Queue
-from service.errors import ConfigurationError, Conflict, ConnectionLost, Corrupt, Unavailable
+from service.errors import (
+    ConfigurationError,
+    Conflict,
+    ConnectionLost,
+    Corrupt,
+    RightMissing,
+    Unavailable,
+)
 from service.event_log import SQL, Append, Appended, Replayed
 from service.events import Position, RecordedEvent, Version
 from service.identifiers import CustomerId
@@ -149,7 +156,7 @@ class Appender:
             await self._write_rewrapped(batch, error)
         except Corrupt as error:
             await self._write_apart(batch, error)
-        except Unavailable as error:
+        except (Unavailable, RightMissing) as error:
             for member in batch:
                 _fail(member, error)
         else:

@@ -16,6 +16,7 @@ from typing import Protocol, TypeAlias
 import structlog
 from aiohttp import hdrs, web
 
+from service.errors import RightMissing
 from service.http.addresses import Addresses
 from service.http.auth import Authenticator
 from service.http.bodies import check_expectation
@@ -137,6 +138,8 @@ class App:
         if refusal is None:
             self._log.error("request_failed", request_id=request_id, exc_info=error)
             return Refused("internal_error")
+        if isinstance(error, RightMissing):  # which right is told to operators, not to callers
+            self._log.error("right_missing", request_id=request_id, detail=str(error))
         return refusal
 
 

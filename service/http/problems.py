@@ -19,6 +19,7 @@ from service.errors import (
     NotFound,
     PreconditionFailed,
     Rejected,
+    RightMissing,
     Unavailable,
 )
 from service.http.headers import COMMON_HEADERS, ETAG, etag
@@ -79,6 +80,8 @@ def refused(error: Exception) -> Refused | None:
             )
         case Unavailable(code=code, detail=detail, retry_after_seconds=seconds):
             return Refused(_known(code), detail, retry_after_seconds=seconds)
+        case RightMissing():
+            return Refused("database_not_ready", "The database is not prepared for this.")
         case web.RequestPayloadError() | ConnectionError():
             return Refused("bad_request", "The body did not arrive as its headers announced it.")
         case _:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import TypedDict
 
@@ -19,12 +20,31 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from service.errors import Unavailable
 from service.kafka.config import KafkaConfig
+from service.kafka.refusal import why_refused
 
 METADATA_AGE_SECONDS = 30
 
 # Asking for a topic must never make it: a broker that makes topics on demand would give them its
 # own defaults. The client has no option for this, so its request is bound to `False` here.
 aiokafka.client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
+
+# Where no broker lets us in, the client logs why and tells its caller nothing. Its connections are
+# made by the one function bound here, which notes the reason for the block that waits for them.
+_reasons: ContextVar[list[str] | None] = ContextVar("reasons", default=None)
+_create_connection = aiokafka.client.create_conn
+
+
+async def _create_noting(*arguments: object, **options: object) -> object:
+    try:
+        return await _create_connection(*arguments, **options)
+    except (KafkaError, OSError) as error:
+        reasons, reason = _reasons.get(), why_refused(error)
+        if reasons is not None and reason is not None:
+            reasons.append(reason)
+        raise
+
+
+aiokafka.client.create_conn = _create_noting
 
 
 class Link(TypedDict):
@@ -59,6 +79,8 @@ def link(config: KafkaConfig) -> Link:
 @contextmanager
 def our_errors() -> Iterator[None]:
     """Whatever the client throws when a link is broken, as Unavailable."""
+    reasons: list[str] = []
+    noting = _reasons.set(reasons)
     try:
         yield
     except asyncio.CancelledError as error:
@@ -67,8 +89,10 @@ def our_errors() -> Iterator[None]:
             raise
         raise Unavailable("broker_unavailable", "The link to Kafka broke.") from error
     except (KafkaError, ConsumerStoppedError, IllegalOperation, OSError, TimeoutError) as error:
-        reason = type(error).__name__
-        raise Unavailable("broker_unavailable", f"Kafka did not answer ({reason}).") from error
+        detail = f"Kafka did not answer ({type(error).__name__})."
+        raise Unavailable("broker_unavailable", reasons[-1] if reasons else detail) from error
+    finally:
+        _reasons.reset(noting)
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError  # the client may have eaten it, while it was closing

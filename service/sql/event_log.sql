@@ -75,8 +75,5 @@ LEFT JOIN log.stream ON stream.customer_id = $2 AND stream.tenant = $1
 LEFT JOIN log.idempotency AS known ON known.tenant = $1 AND known.key = $3;
 
 -- name: forget_old_keys
--- A bounded bite of the idempotency records that are older than so many seconds.
-DELETE FROM log.idempotency WHERE (tenant, key) IN (
-    SELECT tenant, key FROM log.idempotency WHERE recorded_at < now() - make_interval(secs => $1)
-    LIMIT $2 FOR UPDATE SKIP LOCKED
-);
+-- A bounded bite of the idempotency records that are older than so many seconds; how many.
+SELECT log.forget_old_keys($1, $2);

@@ -33,8 +33,10 @@ MAY_IMPORT: Rooms = {
     "service.customer": _rooms("documents errors events folding identifiers order"),
     "service.settings": _rooms("errors"),
     "service.telemetry": _rooms("errors"),
-    "service.postgres": _rooms("errors"),
-    "service.migrations": _rooms("errors postgres"),
+    "service.tls": _rooms(""),
+    "service.postgres": _rooms("errors tls"),
+    "service.rights": _rooms("postgres"),
+    "service.migrations": _rooms("errors postgres rights"),
     "service.master_key": _rooms("errors postgres"),
     "service.tenants": _rooms("errors events postgres"),
     "service.token_keys": _rooms("master_key"),
@@ -46,7 +48,7 @@ MAY_IMPORT: Rooms = {
     "service.idempotency_expiry": _rooms("errors event_log postgres"),
     "service.turns": _rooms("errors"),
     "service.command_handler": _rooms("customer errors event_log events identifiers turns"),
-    "service.kafka": _rooms("errors event_log events identifiers"),
+    "service.kafka": _rooms("errors event_log events identifiers tls"),
     "service.relay": _rooms(
         "documents errors event_log events identifiers kafka postgres telemetry"
     ),

@@ -13,7 +13,7 @@ from service.cli.intake import INTAKE_PORT
 from service.cli.projections import PROJECTIONS_PORT
 from service.cli.relay import RELAY_PORT
 from service.settings import PREFIX, field_names, read_settings, setting_name
-from tests.deploy.compose_file import ComposeFile, Service, read_compose_file
+from tests.deploy.compose_file import WHEN_DONE, ComposeFile, Service, read_compose_file
 from tests.deploy.dockerfile import read_dockerfile
 
 PORTS = {
@@ -125,9 +125,23 @@ def test_only_migrate_may_write_the_master_key_and_no_server_sees_it(compose: Co
     assert (writers, readers) == ({"migrate"}, set(PORTS))
 
 
+def test_a_role_sees_its_own_password_alone_and_logs_in_as_itself(compose: ComposeFile) -> None:
+    for role in PORTS:
+        service = compose.services[role]
+        seen = [name for name in mounts(service) if name.startswith("credentials")]
+        assert seen == [f"credentials-{role}"]
+        assert mounts(service)[f"credentials-{role}"] == "ro"
+        url = urlsplit(service.fixed_environment()["CUSTOMERS_DATABASE_URL"])
+        assert url.username == role
+        assert service.depends_on["users"].condition == WHEN_DONE
+    mounted = {name for each in compose.services.values() for name in mounts(each)}
+    assert {f"credentials-{role}" for role in PORTS} < mounted
+
+
 def test_base_images_can_be_served_by_a_mirror(compose: ComposeFile) -> None:
     assert compose.services["postgres"].image.startswith("${POSTGRES_IMAGE:-postgres:")
+    assert compose.services["users"].image == compose.services["postgres"].image
     assert compose.services["kafka"].image.startswith("${KAFKA_IMAGE:-apache/kafka:")
     builds = [service.build for service in compose.services.values() if service.build is not None]
     assert [build.args for build in builds] == [["PYTHON_IMAGE"]]
-    assert compose.services.keys() - compose.ours().keys() == {"postgres", "kafka"}
+    assert compose.services.keys() - compose.ours().keys() == {"postgres", "kafka", "users"}

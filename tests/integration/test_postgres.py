@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import ConnectionLost, Corrupt, CustomersError, Unavailable
+from service.errors import ConnectionLost, Corrupt, CustomersError, RightMissing, Unavailable
 from service.postgres import ConstraintViolated, Postgres
 from tests.support.passage import Passage
 from tests.support.topics import eventually
@@ -26,7 +26,8 @@ REFUSALS: tuple[tuple[type[CustomersError], str], ...] = (
     (Unavailable, "XX000 XX001 XX002"),
     (Unavailable, "42P01 42703 42883 3F000"),
     (ConnectionLost, "08000 08006 57P01 57P02"),
-    (Corrupt, "22000 22003 22021 22P02 42601 42501 42804 54000 54001 P0001"),
+    (Corrupt, "22000 22003 22021 22P02 42601 42804 54000 54001 P0001"),
+    (RightMissing, "42501"),
     (ConstraintViolated, "23000 23505"),
     (Unavailable, "26000 42P05"),
 )

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -56,9 +57,17 @@ def kafka_version() -> str:
 
 
 class LocalKafka:
-    """Kafka in a temporary folder that ends with it. About 350 MB, ready in 3 s."""
+    """Kafka in a temporary folder that ends with it. About 350 MB, ready in 3 s.
 
-    def __init__(self) -> None:
+    `listeners` are further ones, by name with their ports; `settings` say what they speak.
+    """
+
+    def __init__(
+        self,
+        listeners: Mapping[str, int] | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._listeners, self._settings = dict(listeners or {}), dict(settings or {})
         self._directory = Path(tempfile.mkdtemp(prefix="customers-test-kafka-"))
         self._port, self._controller_port = free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -100,7 +109,9 @@ class LocalKafka:
         data = self._directory / "data"
         if not data.exists():
             shutil.copytree(cache / "formatted", data)
-        properties = _properties(self._port, self._controller_port, data)
+        properties = _properties(
+            self._port, self._controller_port, data, self._listeners, self._settings
+        )
         (self._directory / "server.properties").write_text(properties)
 
     async def _launch(self, cache: Path) -> None:
@@ -180,16 +191,27 @@ def _java(cache: Path) -> list[str]:
     return [java, *JAVA_OPTIONS, "-cp", f"{cache / 'jars'}/*"]
 
 
-def _properties(port: int, controller_port: int, data: Path) -> str:
+def _properties(
+    port: int,
+    controller_port: int,
+    data: Path,
+    listeners: Mapping[str, int] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> str:
+    """Further listeners are reached by the machine's name, which a certificate can hold."""
+    named = "".join(f",{name}://localhost:{port}" for name, port in (listeners or {}).items())
     settings = {
         "process.roles": "broker,controller",
         "node.id": "1",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listeners": (
+            f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{named}"
+        ),
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}{named}",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": str(data),
         **SETTINGS,
+        **(more or {}),
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())

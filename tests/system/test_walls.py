@@ -1,0 +1,114 @@
+"""Each process under a database user of its own: the whole of a customer's life works.
+
+Invariant: no process under test ever has the owner's address.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+
+from service.postgres import Postgres
+from service.rights import ROLES
+from tests.end_to_end.command import run
+from tests.support.topics import events_of, eventually, read_topic
+from tests.support.users import users_of
+from tests.system.installation import Installation, Role
+
+PROCESSES = {role.removeprefix("customers_"): role for role in ROLES}
+WHO_IS_CONNECTED = """
+SELECT DISTINCT application_name || ' ' || split_part(usename, '_', 2)
+FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE $1 ORDER BY 1
+"""
+
+
+@pytest.fixture
+async def users(installation: Installation) -> AsyncIterator[Mapping[str, str]]:
+    async with users_of(installation.database_url) as urls:
+        yield urls
+
+
+async def ask(
+    system: Installation, api: Role, method: str, path: str, body: object = None
+) -> dict[str, object]:
+    async with system.session.request(
+        method, api.url + path, json=body, headers=system.headers
+    ) as answer:
+        text = await answer.text()
+        assert answer.status < 300, text
+        return json.loads(text or "{}")
+
+
+async def publish_order(system: Installation, customer_id: str) -> None:
+    order = {
+        "orderId": "ord_9", "orderVersion": 1, "customerId": customer_id, "status": "paid",
+        "currency": "USD", "total": 4_200,
+    }  # fmt: skip
+    path = system.folder / "order.jsonl"
+    path.write_text(json.dumps(order))
+    await system.command("orders", "publish", str(path))
+
+
+async def test_a_customers_life_under_four_users(
+    installation: Installation, users: Mapping[str, str]
+) -> None:
+    system = installation
+    roles = {
+        name: system.launch(name, DATABASE_URL=users[role]) for name, role in PROCESSES.items()
+    }
+    try:
+        await system.until_ready(*roles.values())
+        await _live(system, roles["api"])
+        async with Postgres.connect(system.database_url, pool_size_max=1) as postgres:
+            connected = await postgres.fetch(str, WHO_IS_CONNECTED, "customers-%")
+        assert connected == [f"customers-{name} {name}" for name in sorted(PROCESSES)]
+        assert [line for role in roles.values() for line in role.failures] == []
+        assert [line for role in roles.values() for line in role.logged("permission denied")] == []
+    finally:
+        for role in roles.values():
+            role.process.stop()
+
+
+async def _live(system: Installation, api: Role) -> None:
+    """Created, sold to, listed, changed, moved, told of, sent out, deleted, forgotten."""
+    jane = {"email": "jane@example.com", "firstName": "Jane", "tags": ["vip"]}
+    path = f"/user/{(await ask(system, api, 'POST', '/user', jane))['id']}"
+    customer_id = path.rpartition("/")[2]
+    await publish_order(system, customer_id)
+
+    async def is_listed(spent: int, first_name: str) -> bool:
+        listed = await ask(system, api, "GET", "/user?tag=vip&q=jane&sort=totalSpent:desc")
+        models = listed["models"]
+        assert isinstance(models, list)
+        return [(each["totalSpent"], each["firstName"]) for each in models] == [(spent, first_name)]
+
+    await eventually(lambda: is_listed(4_200, "Jane"))
+    await ask(system, api, "PUT", path, {"firstName": "Janet"})
+    address = {"line1": "1 Main St", "city": "Portland", "country": "US"}
+    await ask(system, api, "POST", f"{path}/address", address)
+    await eventually(lambda: is_listed(4_200, "Janet"))
+    assert (await ask(system, api, "GET", f"{path}/orders"))["count"] == 1
+    assert (await ask(system, api, "GET", f"{path}?version=1"))["firstName"] == "Jane"
+    assert (await ask(system, api, "GET", f"{path}/events"))["events"]
+    await ask(system, api, "GET", f"{path}/export")
+    await ask(system, api, "DELETE", path)
+
+    async def is_forgotten() -> bool:
+        done = run(system.folder, "erase", "verify", customer_id, **system.settings)
+        return bool(json.loads(done.stdout)["forgotten"])
+
+    await eventually(is_forgotten)
+    sent = events_of(await read_topic(system.bootstrap_servers, system.events_topic))
+    types = [each.type.removeprefix("customer.") for each in sent]
+    assert types == ["created", "order_recorded", "updated", "address_added", "deleted"]
+
+
+async def test_a_process_with_anothers_user_ends_with_one_sentence(
+    installation: Installation, users: Mapping[str, str]
+) -> None:
+    api = installation.launch("api", DATABASE_URL=users["customers_relay"])
+    said = api.process.wait_for("grant the user the role of its process")
+    assert "permission denied for function forget_old_keys" in said
+    assert api.process.process.wait(20) == 2
