@@ -24,6 +24,7 @@ from service.kafka.partitioner import partition_for
 from service.kafka.producer import Producer
 from service.kafka.records import ConsumedRecord, Headers, Record
 from service.kafka.shelf import Shelf
+from service.kafka.side_by_side import SideBySide
 from service.kafka.tails import Tail, read_tails
 from service.kafka.topic_check import TopicCheck
 from service.kafka.topics import TopicDescription, Topics
@@ -41,6 +42,7 @@ __all__ = [
     "ReceivedEvent",
     "Record",
     "Shelf",
+    "SideBySide",
     "State",
     "Tail",
     "Topic",
