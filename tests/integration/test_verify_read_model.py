@@ -33,7 +33,7 @@ DAMAGES: dict[str, tuple[str, str, set[Kind], str]] = {
         *("customer", "UPDATE {t} SET version = version - 1 WHERE id = {l}"),
         *(
             {"missing", "different"},
-            "behind the checkpoint|not as the log says|differs from the log",
+            "behind the checkpoint|not as the log says|differs from the log|add up to",
         ),
     ),
     "a version ahead": (
