@@ -27,7 +27,7 @@ from service.http.endpoint import Endpoint
 from service.http.history import History, HistoryQueries
 from service.http.orders import OrderQueries, Orders
 from service.http.problems import Refused, problem_response, refused
-from service.http.rate_limit import RateLimit
+from service.http.rate_limit import RateLimit, told
 from service.http.router import Place, Router
 from service.http.routes import VERSION_PREFIX, Route
 from service.http.tags import Tags
@@ -107,6 +107,7 @@ class App:
         finally:
             self.in_flight -= 1
         response.headers[X_REQUEST_ID] = request_id
+        response.headers.update(told(request))
         if self.is_draining:
             response.force_close()
         route = UNKNOWN_ROUTE if found is None else found[0].template

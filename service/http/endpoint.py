@@ -1,7 +1,7 @@
 """One route of the table at work: everything that is checked before its handler runs.
 
-Invariant: the order is token, scope, rate, query, body; so nobody learns about data, or has a body
-read, who may not call.
+Invariant: the order is token, rate, scope, query, body; so nobody learns about data, or has a body
+read, who may not call, and every answer to a known token says what is left of its rate.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from service.http.bodies import read_body, validated
 from service.http.call import Call, Handler
 from service.http.problems import Refused
 from service.http.query_string import QueryReader
-from service.http.rate_limit import RateLimit
+from service.http.rate_limit import RateLimit, tell
 from service.http.routes import Route
+from service.tokens import Principal
 
 
 class Endpoint:
@@ -44,12 +45,20 @@ class Endpoint:
         principal = await self._authenticator.authenticate(bearer_of(request.headers))
         if principal is None:
             raise Refused("invalid_token")
-        check_scope(principal, self._route.scope)
         if self._rate_limit is not None:
-            self._rate_limit.admit((principal.tenant, principal.actor.id))
+            _admit(request, principal, self._rate_limit)
+        check_scope(principal, self._route.scope)
         query = self._query.read(request.rel_url.raw_query_string)
         call = Call(request, request_id, self._route, self._prefix, parts, principal, query)
         if self._body is not None and self._validate is not None:
             call.body_bytes = await read_body(request, self._body.media_types)
             call.body = validated(self._validate, call.body_bytes)
         return await self._handler(call)
+
+
+def _admit(request: web.BaseRequest, principal: Principal, rate_limit: RateLimit) -> None:
+    """Raises Refused `rate_limited` with how long to wait."""
+    allowance = rate_limit.take((principal.tenant, principal.actor.id))
+    tell(request, allowance)
+    if allowance.wait_seconds > 0:
+        raise Refused("rate_limited", retry_after_seconds=allowance.wait_seconds)

@@ -16,6 +16,7 @@ from service.http.customer_routes import CUSTOMER_ROUTES
 from service.http.json_schemas import JsonObject, model_schemas
 from service.http.openapi_components import (
     BEARER,
+    RATE_LIMITS,
     RETRY_AFTER,
     WWW_AUTHENTICATE,
     X_REQUEST_ID,
@@ -202,7 +203,7 @@ def _request_body(body: RequestBody) -> JsonObject:
 
 
 def _answer(answer: Answer, links: JsonObject) -> JsonObject:
-    headers = header_references((*answer.headers, X_REQUEST_ID))
+    headers = header_references((*answer.headers, X_REQUEST_ID, *RATE_LIMITS))
     described: JsonObject = {"description": answer.description, "headers": headers}
     if answer.model is not None:
         described["content"] = {
@@ -218,6 +219,6 @@ def _answer(answer: Answer, links: JsonObject) -> JsonObject:
 
 def _answered_headers(routes: Sequence[Route]) -> list[Header]:
     said = {header.name: header for route in routes for a in route.answers for header in a.headers}
-    ours = (X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE)
+    ours = (X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, *RATE_LIMITS)
     said |= {header.name: header for header in ours}
     return [said[name] for name in sorted(said)]
