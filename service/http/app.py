@@ -159,7 +159,12 @@ def build_app(
         for route, handler in (*customer_routes(dependencies), *more_routes):
             for prefix in ("", VERSION_PREFIX):
                 endpoint = Endpoint(
-                    route, prefix, handler, dependencies.authenticator, dependencies.rate_limit
+                    route,
+                    prefix,
+                    handler,
+                    dependencies.authenticator,
+                    dependencies.rate_limit,
+                    dependencies.epoch,
                 )
                 router.add(route.method, prefix + route.path, in_flight.limited(endpoint))
     return App(router, observer)
@@ -167,7 +172,7 @@ def build_app(
 
 def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler]]:
     """Every row of the table with its handler."""
-    writes = Writes(dependencies.commands, dependencies.epoch, dependencies.digest_key)
+    writes = Writes(dependencies.commands, dependencies.digest_key)
     customers = Customers(writes, dependencies.queries)
     addresses, tags = Addresses(writes), Tags(writes)
     orders, history = Orders(dependencies.queries), History(dependencies.queries)

@@ -57,7 +57,8 @@ _DESCRIPTION = (
     "Manage customer accounts, profiles, addresses and segmentation. Times are RFC 3339 in UTC, "
     "money is in integer minor units, ids are opaque. Errors are RFC 9457 problem details with a "
     "stable `code` and every fault at once. `X-Request-Id` and W3C `traceparent` are taken from a "
-    "request and given on."
+    "request and given on. Send `Log-Epoch` back, and the answer is 412 `epoch_changed` where the "
+    "log was restored since."
 )
 _QUERY_EXAMPLES: JsonObject = {
     "page": 1,

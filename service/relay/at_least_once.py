@@ -12,7 +12,15 @@ from contextlib import asynccontextmanager
 
 from service.errors import Unavailable
 from service.event_log import EventLog
-from service.kafka import KafkaConfig, Producer, Topic, TopicDescription, Topics, read_tails
+from service.kafka import (
+    KafkaConfig,
+    Producer,
+    Topic,
+    TopicDescription,
+    Topics,
+    check_history,
+    read_tails,
+)
 from service.postgres import Postgres
 from service.relay.lease import LEASE_SECONDS, SQL, LeaseLost, Term
 from service.relay.standing import Batch, Progress, Standing, resume
@@ -81,7 +89,9 @@ async def find_standing(
     # is read before what must hold it, or a relay that publishes meanwhile would look like a loss.
     recorded = await postgres.fetch_one(Progress, SQL["progress"], topic.name)
     found = await read_tails(config, topic.name, topic.partitions)
-    head = await EventLog(postgres).head()
+    log = EventLog(postgres)
+    head = await log.head()
+    await check_history(log, head.epoch, found)
     retention_seconds = float(config.events_retention_seconds)
     oldest = await postgres.fetch_one(int, SQL["last_older_than"], retention_seconds)
     return resume(head, topic.id, found, recorded, oldest or 0)
