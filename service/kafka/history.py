@@ -18,13 +18,11 @@ from service.kafka.tails import Tail
 async def check_history(log: EventLog, epoch: str, tails: Iterable[Tail]) -> None:
     """Raises Corrupt. What lies beyond the log's end, or has another epoch, is judged elsewhere."""
     records = [tail.last_record for tail in tails if tail.last_record is not None]
-    last = {each.position: each for record in records if (each := received(record)) is not None}
-    ids = await log.ids([*last])
-    for position, each in last.items():
-        if not isinstance(each, ReceivedEvent) or each.epoch != epoch:
-            continue
-        if ids.get(position, each.id) != each.id:
+    events = [each for record in records if isinstance(each := received(record), ReceivedEvent)]
+    ids = await log.ids([event.position for event in events])
+    for event in events:
+        if event.epoch == epoch and ids.get(event.position, event.id) != event.id:
             raise Corrupt(
-                f"Kafka holds another event at position {position} than the log: the log was set"
-                " back, and written to since. Stop every role and run `customers log new-epoch`"
+                f"Kafka holds another event at position {event.position} than the log: the log was"
+                " set back, and written to since. Stop every role and run `customers log new-epoch`"
             )
