@@ -1,7 +1,8 @@
 """One route of the table at work: everything that is checked before its handler runs.
 
 Invariant: the order is token, rate, scope, epoch, query, body; so nobody learns about data, or has
-a body read, who may not call, and every answer to a known token says what is left of its rate.
+a body read, who may not call, and every answer to a known token says what is left of its rate. Only
+a request that has arrived whole, and is right, takes one of the slots for work.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from service.http.problems import Refused
 from service.http.query_string import QueryReader
 from service.http.rate_limit import RateLimit, tell
 from service.http.routes import Route
+from service.http.slots import Held, Slots
 from service.tokens import Principal
 
 
@@ -33,6 +35,7 @@ class Endpoint:
         authenticator: Authenticator,
         rate_limit: RateLimit | None,
         epoch: Callable[[], str],
+        slots: Slots,
     ) -> None:
         self._route = route
         self._prefix = prefix
@@ -40,6 +43,7 @@ class Endpoint:
         self._authenticator = authenticator
         self._rate_limit = rate_limit
         self._epoch = epoch
+        self._slots = slots
         self._query = QueryReader(route.query)
         self._body = route.body
         self._validate = TypeAdapter(route.body.model).validate_json if route.body else None
@@ -57,10 +61,12 @@ class Endpoint:
         _check_epoch(request, epoch)
         query = self._query.read(request.rel_url.raw_query_string)
         call = Call(request, request_id, self._route, self._prefix, parts, principal, epoch, query)
-        if self._body is not None and self._validate is not None:
-            call.body_bytes = await read_body(request, self._body.media_types)
-            call.body = validated(self._validate, call.body_bytes)
-        return await self._handler(call)
+        with Held(self._slots) as held:
+            if self._body is not None and self._validate is not None:
+                call.body_bytes = await read_body(request, self._body.media_types, held)
+                call.body = validated(self._validate, call.body_bytes)
+            async with self._slots.take():
+                return await self._handler(call)
 
 
 def _admit(request: web.BaseRequest, principal: Principal, rate_limit: RateLimit) -> None:
