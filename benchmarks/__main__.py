@@ -95,7 +95,7 @@ async def _measure(
     if "visible" in wanted:
         figures += await measure_visibility(service, token, sizes.visible_seconds, tell)
     if "overload" in wanted:
-        figures += await measure_overload(service, token, sizes.visible_seconds, tell)
+        figures += await measure_overload(service, token, sizes.overload_seconds, tell)
     if "intake" in wanted:  # last: nobody has to publish or to show what it records
         figures += await measure_intake(service, seeded, sizes.intake_messages, tell)
     return figures
