@@ -22,6 +22,7 @@ from benchmarks import wrk
 from benchmarks.backlog import Backlog
 from benchmarks.figures import Figure
 from benchmarks.intake import measure_intake
+from benchmarks.overload import measure_overload
 from benchmarks.pipeline import measure_pipeline
 from benchmarks.postgres_server import ServerFailed, describe, empty_database
 from benchmarks.processes import ProcessFailed, Service
@@ -34,7 +35,7 @@ from tests.servers.choice import look_around, order_kafka
 from tests.servers.kafka import start_kafka
 from tests.servers.server import ServerUnavailable
 
-PARTS = (*GROUPS, "pipeline", "visible", "intake")
+PARTS = (*GROUPS, "pipeline", "visible", "overload", "intake")
 SCOPES = "customers:read,customers:write"
 DELIVERIES = ("exactly-once", "at-least-once")
 EXIT_FAILED = 1
@@ -96,6 +97,8 @@ async def _measure(
         figures += await measure_pipeline(service, backlog, tell)
     if "visible" in wanted:
         figures += await measure_visibility(service, token, sizes.visible_seconds, tell)
+    if "overload" in wanted:
+        figures += await measure_overload(service, token, sizes.overload_seconds, tell)
     if "intake" in wanted:  # last: nobody has to publish or to show what it records
         figures += await measure_intake(service, seeded, sizes.intake_messages, tell)
     return figures

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Unit: TypeAlias = Literal["requests/s", "events/s", "writes/s", "messages/s", "of page 1"]
+Unit: TypeAlias = Literal[
+    "requests/s", "events/s", "writes/s", "messages/s", "of page 1", "of its best", "MB"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +65,5 @@ RELAY = Target("value", 30_000)
 CHANGES_PROJECTED = Target("value", 30_000)
 CREATIONS_PROJECTED = Target("value", 8_000)
 INTAKE = Target("value", 20_000)
+OVERLOAD = Target("value", 0.9)
 VISIBLE = Target("p99_ms", 100, is_ceiling=True)

@@ -19,6 +19,7 @@ class Sizes:
     backlog_orders: int = 40_000
     intake_messages: int = 150_000
     visible_seconds: float = 6.0
+    overload_seconds: float = 6.0  # of each of its loads
     places: int = 500  # different places in a list to ask from
     ids: int = 10_000  # different customers to ask for
 
@@ -36,7 +37,10 @@ def sizes_for(customers: int, seconds: float | None = None) -> Sizes:
             backlog_orders=300_000,
             intake_messages=400_000,
             visible_seconds=30.0,
+            overload_seconds=15.0,
             places=2_000,
             ids=100_000,
         )
-    return found if seconds is None else replace(found, load_seconds=seconds)
+    if seconds is None:
+        return found
+    return replace(found, load_seconds=seconds, overload_seconds=seconds)

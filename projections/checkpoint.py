@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from service.errors import ConfigurationError
 from service.events import Position
-from service.postgres import Postgres, load_statements
+from service.postgres import Postgres, Transaction, load_statements
 
 LOG_PARTITION = -1  # the log itself, all of it, in place of the partitions of a topic
 NO_TOPIC = ""  # the log's
@@ -103,6 +103,15 @@ class Checkpoints:
             _or_zero, SQL["position"], self._projection.name, self._projection.version
         )
         return Position(found or 0)
+
+
+async def follow_epoch(
+    transaction: Transaction, projection: Projection, ended: str, epoch: str
+) -> int:
+    """Go on under the log's new name, which up to here is the same log; the furthest position that
+    any version of the projection shows."""
+    shown = await transaction.fetch(int, SQL["follow_epoch"], projection.name, ended, epoch)
+    return max(shown, default=0)
 
 
 def _or_zero(position: int | None) -> int:

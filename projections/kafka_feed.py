@@ -1,7 +1,8 @@
 """Batches from the events topic, each partition read by one worker of a group.
 
 Invariants: Kafka is never trusted to be complete, or to be the topic it was: where a partition goes
-on is said by our checkpoint, and what Kafka lacks is read from the log. Offsets that are committed
+on is said by our checkpoint, what Kafka lacks is read from the log, and what the log does not have
+is not read at all. Offsets that are committed
 are for dashboards.
 """
 
@@ -19,7 +20,15 @@ from projections.observing import NoMetrics, ProjectionMetrics
 from service.errors import Corrupt, Unavailable
 from service.event_log import EventLog
 from service.events import Position
-from service.kafka import ConsumedRecord, Consumer, KafkaConfig, TopicCheck, Topics
+from service.kafka import (
+    ConsumedRecord,
+    Consumer,
+    KafkaConfig,
+    TopicCheck,
+    Topics,
+    check_history,
+    read_tails,
+)
 
 FETCH_WAIT_SECONDS = 0.1
 MOVE_SECONDS = 0.02  # between moves of the checkpoint that come without events
@@ -63,6 +72,8 @@ class KafkaSource:
             if found is None:
                 raise Unavailable("broker_unavailable", f"There is no topic {topic}: run migrate.")
             await self._checkpoints.take_over(range(found.partitions), head.epoch, found.id)
+            tails = await read_tails(self._kafka, topic, found.partitions)
+            await check_history(self._log, head.epoch, tails)
             assignment = Assignment(Chain(head.epoch), self._checkpoints, found.partitions)
             async with Consumer.join(
                 self._kafka,
@@ -168,8 +179,8 @@ class KafkaFeed:
         if position > self._log_position:
             raise Corrupt(
                 f"Kafka or the read model knows position {position}, and the log ends at"
-                f" {self._log_position}: the log was set back. Restore it whole, or give it a new"
-                " epoch and a new topic"
+                f" {self._log_position}: the log was set back. Restore it whole, or stop every"
+                " role and run `customers log new-epoch`"
             )
 
     async def _bridge(self, gap: Gap) -> Batch:
@@ -180,7 +191,8 @@ class KafkaFeed:
         if not page or page[-1].position != gap.after + len(page):
             raise Corrupt(
                 f"Kafka knows position {gap.until}, and the log has a hole after {gap.after}:"
-                " it was set back. Restore it whole, or give it a new epoch and a new topic"
+                " it was set back. Restore it whole, or stop every role and run `customers log"
+                " new-epoch`"
             )
         self._metrics.healed(len(page))
         last = page[-1]

@@ -6,7 +6,7 @@ and a reader can prove by arithmetic that it has seen everything. Appending is i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -24,7 +24,7 @@ from service.events import (
     decode,
     decode_meta,
 )
-from service.identifiers import CustomerId
+from service.identifiers import CustomerId, EventId, EventKey, event_id
 from service.postgres import Reader, load_statements
 from service.vault import Vault, place
 
@@ -171,6 +171,10 @@ def _time(time: datetime) -> datetime:
     return time
 
 
+def _id(position: int, key: EventKey) -> tuple[Position, EventId]:
+    return Position(position), event_id(key)
+
+
 def _read(log_end: int, *columns: object) -> tuple[_Row, int]:
     return _Row._make(columns), log_end
 
@@ -203,6 +207,10 @@ class EventLog:
         read = await self._reader.fetch(_read, SQL["read_log"], after, last, PAGE_BYTES_MAX)
         goes_on = bool(read) and read[-1][0].position < read[-1][1]
         return Page([self._opened_or_damaged(row) for row, _ in read], goes_on=goes_on)
+
+    async def ids(self, positions: Collection[Position]) -> Mapping[Position, EventId]:
+        """Of the events at these positions; left out where there is none yet."""
+        return dict(await self._reader.fetch(_id, SQL["ids"], positions))
 
     async def time_after(self, position: Position) -> datetime | None:
         """When the event after this position was recorded; None where there is none yet."""

@@ -8,3 +8,7 @@ WHERE projection = $1 AND version = $2 AND partition = ANY ($3) ORDER BY partiti
 -- name: position
 -- Up to where all partitions are applied; NULL before the first worker has started.
 SELECT min(position) FROM projection.checkpoint WHERE projection = $1 AND version = $2;
+
+-- name: follow_epoch
+-- The log has another name now, and up to here it is the same log.
+UPDATE projection.checkpoint SET epoch = $3 WHERE projection = $1 AND epoch = $2 RETURNING position;

@@ -23,7 +23,7 @@ from service.http.operations import operations_pages
 from service.http.pages import documentation_pages
 from service.http.rate_limit import RateLimit
 from service.http.request_metrics import RequestMetrics
-from service.http.server import serve
+from service.http.server import allow_files, serve
 from service.idempotency_expiry import IdempotencyExpiry
 from service.queries import Queries
 from service.settings import Settings
@@ -77,6 +77,7 @@ async def serve_api(
 
     `on_ready` is told the port once connections are taken.
     """
+    allow_files()
     meter = ApiMeter(ground.metrics)
     appender = Appender(ground.postgres, ground.vault, meter.append_batch_commands.observe)
     async with asyncio.TaskGroup() as group:

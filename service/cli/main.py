@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli.log import logs
 from service.cli.output import EXIT_FAILED, EXIT_WRONG_USE
 from service.cli.running import AsJson, run, settings_of
 from service.cli.secure import erasures, keys, tenants, tokens
@@ -31,6 +32,7 @@ app.add_typer(intakes, name="intake")
 app.add_typer(orders, name="orders")
 app.add_typer(erasures, name="erase")
 app.add_typer(keys, name="keys")
+app.add_typer(logs, name="log")
 
 
 @app.command()

@@ -1,9 +1,9 @@
 """The API as one callable: from a request to its answer, whatever happens on the way.
 
 Invariants: every answer carries a request id; an error of any kind is answered as a problem; what a
-route checks is what its row in the table says; no more than IN_FLIGHT_MAX requests are at work on
-customer routes, and pages answer all the same. This sits on aiohttp's low-level server, without its
-application layer: one dispatch instead of two, and every refusal in one form.
+route checks is what its row in the table says; customer routes share their slots, and pages answer
+all the same. This sits on aiohttp's low-level server, without its application layer: one dispatch
+instead of two, and every refusal in one form.
 """
 
 from __future__ import annotations
@@ -28,15 +28,13 @@ from service.http.endpoint import Endpoint
 from service.http.history import History, HistoryQueries
 from service.http.orders import OrderQueries, Orders
 from service.http.problems import Refused, problem_response, refused
-from service.http.rate_limit import RateLimit
+from service.http.rate_limit import RateLimit, told
 from service.http.router import Place, Router
 from service.http.routes import VERSION_PREFIX, Route
+from service.http.slots import Slots
 from service.http.tags import Tags
 from service.http.writes import Commands, Writes
 
-# On customer routes, in one process. The largest body takes about 1 MB when it is an event: this is
-# 256 MB at worst. And 256 requests of 100 ms each are more than one process can answer.
-IN_FLIGHT_MAX = 256
 UNKNOWN_ROUTE = "unknown"  # the metrics' label for paths that nothing answers
 
 Answering: TypeAlias = Callable[[web.BaseRequest, str, list[str]], Awaitable[web.StreamResponse]]
@@ -65,27 +63,6 @@ class Dependencies:
     rate_limit: RateLimit | None = None
 
 
-class _InFlight:
-    """Counts the requests that are at work behind it. Invariant: at most IN_FLIGHT_MAX."""
-
-    def __init__(self) -> None:
-        self._requests = 0
-
-    def limited(self, answering: Answering) -> Answering:
-        async def answer(
-            request: web.BaseRequest, request_id: str, parts: list[str]
-        ) -> web.StreamResponse:
-            if self._requests >= IN_FLIGHT_MAX:
-                raise Refused("overloaded", "Too many requests are being answered.")
-            self._requests += 1
-            try:
-                return await answering(request, request_id, parts)
-            finally:
-                self._requests -= 1
-
-        return answer
-
-
 class App:
     """Answers requests; `serve` puts it behind a port."""
 
@@ -108,6 +85,7 @@ class App:
         finally:
             self.in_flight -= 1
         response.headers[X_REQUEST_ID] = request_id
+        response.headers.update(told(request))
         if self.is_draining:
             response.force_close()
         route = UNKNOWN_ROUTE if found is None else found[0].template
@@ -157,19 +135,25 @@ def build_app(
     for path, page in pages.items():
         router.add("GET", path, _without_token(page))
     if dependencies is not None:
-        in_flight = _InFlight()
+        slots = Slots()
         for route, handler in (*customer_routes(dependencies), *more_routes):
             for prefix in ("", VERSION_PREFIX):
                 endpoint = Endpoint(
-                    route, prefix, handler, dependencies.authenticator, dependencies.rate_limit
+                    route,
+                    prefix,
+                    handler,
+                    dependencies.authenticator,
+                    dependencies.rate_limit,
+                    dependencies.epoch,
+                    slots,
                 )
-                router.add(route.method, prefix + route.path, in_flight.limited(endpoint))
+                router.add(route.method, prefix + route.path, endpoint)
     return App(router, observer)
 
 
 def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler]]:
     """Every row of the table with its handler."""
-    writes = Writes(dependencies.commands, dependencies.epoch, dependencies.digest_key)
+    writes = Writes(dependencies.commands, dependencies.digest_key)
     customers = Customers(writes, dependencies.queries)
     addresses, tags = Addresses(writes), Tags(writes)
     orders, history = Orders(dependencies.queries), History(dependencies.queries)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from service.errors import Fault
 from service.http.faults import body_faults
 from service.http.problems import Refused
+from service.http.slots import Held
 
 BODY_BYTES_MAX = 256 * 1024
 BODY_TIMEOUT_SECONDS = 20.0  # from the head of a request to the end of its body
@@ -39,8 +40,8 @@ def check_expectation(request: web.BaseRequest) -> None:
         raise Refused("expectation_failed")
 
 
-async def read_body(request: web.BaseRequest, media_types: tuple[str, ...]) -> bytes:
-    """The whole body. Raises Refused."""
+async def read_body(request: web.BaseRequest, media_types: tuple[str, ...], held: Held) -> bytes:
+    """The whole body, which counts as held from its first byte on. Raises Refused."""
     headers = request.headers
     if not request.can_read_body:
         raise Refused("malformed_json", "A JSON body is expected, and there is none.")
@@ -53,12 +54,13 @@ async def read_body(request: web.BaseRequest, media_types: tuple[str, ...]) -> b
     if request.content.is_eof():  # it came together with the head
         body = request.content.read_nowait()
         _check_size(len(body))
+        held.add(len(body))
         return body
     if hdrs.EXPECT in headers:
         await _invite(request)
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-            return await _read_slowly(request)
+            return await _read_slowly(request, held)
     except TimeoutError:
         raise Refused("request_timeout") from None
 
@@ -76,11 +78,12 @@ async def _invite(request: web.BaseRequest) -> None:
         request.writer.output_size = 0  # the answer itself has not begun
 
 
-async def _read_slowly(request: web.BaseRequest) -> bytes:
+async def _read_slowly(request: web.BaseRequest, held: Held) -> bytes:
     body = bytearray()
     while chunk := await request.content.readany():
         body += chunk
         _check_size(len(body))
+        held.add(len(chunk))
     return bytes(body)
 
 

@@ -31,6 +31,7 @@ class Call:
     prefix: str  # before the route's own path: empty or /v1
     parts: list[str]
     principal: Principal
+    epoch: str  # of the log that positions and versions belong to
     query: BaseModel | None = None
     body: BaseModel | None = None
     body_bytes: bytes = b""

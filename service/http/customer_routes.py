@@ -35,6 +35,7 @@ _ON_CUSTOMER: tuple[ProblemCode, ...] = (
 _ON_ADDRESS: tuple[ProblemCode, ...] = (*_ON_CUSTOMER, "address_not_found")
 
 _WRITE = (IF_MATCH, IDEMPOTENCY_KEY)
+_READ = (ETAG, AS_OF_POSITION, LOG_EPOCH)
 _WRITTEN = (ETAG, LOG_POSITION, LOG_EPOCH, REPLAYED)
 _MERGE_PATCH = (
     "A JSON Merge Patch (RFC 7396): absent fields stay, null clears, `tags` replaces, `metadata` "
@@ -54,7 +55,7 @@ CUSTOMER_ROUTES: tuple[Route, ...] = (
         "A write shows up here a moment later; give its `Log-Position` as `minPosition` to wait.",
         scope="customers:read",
         query=ListQuery,
-        answers=(Answer(200, "A page of customers.", CustomerList, (AS_OF_POSITION,)),),
+        answers=(Answer(200, "A page of customers.", CustomerList, (AS_OF_POSITION, LOG_EPOCH)),),
         problems=("invalid_parameter", "invalid_cursor", "projection_lag"),
     ),
     Route(
@@ -80,8 +81,8 @@ CUSTOMER_ROUTES: tuple[Route, ...] = (
         query=CustomerQuery,
         headers=(IF_NONE_MATCH,),
         answers=(
-            Answer(200, "The customer.", CustomerDocument, (ETAG, AS_OF_POSITION)),
-            Answer(304, "It is still the version named.", None, (ETAG, AS_OF_POSITION)),
+            Answer(200, "The customer.", CustomerDocument, _READ),
+            Answer(304, "It is still the version named.", None, _READ),
         ),
         problems=("invalid_parameter", "customer_not_found", "customer_deleted"),
     ),
@@ -198,8 +199,8 @@ CUSTOMER_ROUTES: tuple[Route, ...] = (
         query=OrdersQuery,
         headers=(IF_NONE_MATCH,),
         answers=(
-            Answer(200, "A page of orders.", OrderList, (ETAG, AS_OF_POSITION)),
-            Answer(304, "It is still the version named.", None, (ETAG, AS_OF_POSITION)),
+            Answer(200, "A page of orders.", OrderList, _READ),
+            Answer(304, "It is still the version named.", None, _READ),
         ),
         problems=(
             "invalid_parameter",
@@ -221,8 +222,8 @@ CUSTOMER_ROUTES: tuple[Route, ...] = (
         query=EventsQuery,
         headers=(IF_NONE_MATCH,),
         answers=(
-            Answer(200, "A page of events.", EventList, (ETAG, AS_OF_POSITION)),
-            Answer(304, "It is still the version named.", None, (ETAG, AS_OF_POSITION)),
+            Answer(200, "A page of events.", EventList, _READ),
+            Answer(304, "It is still the version named.", None, _READ),
         ),
         problems=("invalid_parameter", "invalid_cursor", "customer_not_found", "customer_deleted"),
     ),
@@ -235,7 +236,7 @@ CUSTOMER_ROUTES: tuple[Route, ...] = (
         "sent while it is made: an answer that ends before its JSON does is not whole.",
         scope="customers:erase",
         tags=("History",),
-        answers=(Answer(200, "Everything.", CustomerExport, (ETAG, AS_OF_POSITION)),),
+        answers=(Answer(200, "Everything.", CustomerExport, _READ),),
         problems=("customer_not_found", "customer_deleted"),
     ),
 )

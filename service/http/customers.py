@@ -11,7 +11,7 @@ from service.customer import DeleteCustomer
 from service.events import Position, Version
 from service.http.call import Call, empty_response, json_response
 from service.http.conditions import is_not_modified
-from service.http.headers import AS_OF_POSITION, ETAG, etag
+from service.http.headers import AS_OF_POSITION, ETAG, LOG_EPOCH, etag
 from service.http.models import CustomerBody, CustomerPatch
 from service.http.query_params import CustomerQuery, ListQuery
 from service.http.writes import Writes
@@ -66,7 +66,9 @@ class Customers:
     async def list(self, call: Call) -> web.Response:
         assert isinstance(call.query, ListQuery)
         listed = await self._queries.list(call.principal.tenant, call.query.request())
-        return json_response(200, listed.body, {AS_OF_POSITION: str(listed.position)})
+        return json_response(
+            200, listed.body, {AS_OF_POSITION: str(listed.position), LOG_EPOCH: call.epoch}
+        )
 
     async def get(self, call: Call) -> web.Response:
         principal = call.principal
@@ -80,6 +82,7 @@ class Customers:
         headers: dict[str, str] = {
             ETAG: etag(found.version),
             AS_OF_POSITION: str(found.position),
+            LOG_EPOCH: call.epoch,
         }
         if is_not_modified(call.request.headers, found.version):
             return empty_response(304, headers)

@@ -1,10 +1,13 @@
 """One route of the table at work: everything that is checked before its handler runs.
 
-Invariant: the order is token, scope, rate, query, body; so nobody learns about data, or has a body
-read, who may not call.
+Invariant: the order is token, rate, scope, epoch, query, body; so nobody learns about data, or has
+a body read, who may not call, and every answer to a known token says what is left of its rate. Only
+a request that has arrived whole, and is right, takes one of the slots for work.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from aiohttp import web
 from pydantic import TypeAdapter
@@ -12,14 +15,17 @@ from pydantic import TypeAdapter
 from service.http.auth import Authenticator, bearer_of, check_scope
 from service.http.bodies import read_body, validated
 from service.http.call import Call, Handler
+from service.http.headers import LOG_EPOCH
 from service.http.problems import Refused
 from service.http.query_string import QueryReader
-from service.http.rate_limit import RateLimit
+from service.http.rate_limit import RateLimit, tell
 from service.http.routes import Route
+from service.http.slots import Held, Slots
+from service.tokens import Principal
 
 
 class Endpoint:
-    """`prefix` stands before the route's own path: empty or /v1."""
+    """`prefix` stands before the route's own path: empty or /v1. `epoch` names the log."""
 
     def __init__(
         self,
@@ -28,12 +34,16 @@ class Endpoint:
         handler: Handler,
         authenticator: Authenticator,
         rate_limit: RateLimit | None,
+        epoch: Callable[[], str],
+        slots: Slots,
     ) -> None:
         self._route = route
         self._prefix = prefix
         self._handler = handler
         self._authenticator = authenticator
         self._rate_limit = rate_limit
+        self._epoch = epoch
+        self._slots = slots
         self._query = QueryReader(route.query)
         self._body = route.body
         self._validate = TypeAdapter(route.body.model).validate_json if route.body else None
@@ -44,12 +54,30 @@ class Endpoint:
         principal = await self._authenticator.authenticate(bearer_of(request.headers))
         if principal is None:
             raise Refused("invalid_token")
-        check_scope(principal, self._route.scope)
         if self._rate_limit is not None:
-            self._rate_limit.admit((principal.tenant, principal.actor.id))
+            _admit(request, principal, self._rate_limit)
+        check_scope(principal, self._route.scope)
+        epoch = self._epoch()
+        _check_epoch(request, epoch)
         query = self._query.read(request.rel_url.raw_query_string)
-        call = Call(request, request_id, self._route, self._prefix, parts, principal, query)
-        if self._body is not None and self._validate is not None:
-            call.body_bytes = await read_body(request, self._body.media_types)
-            call.body = validated(self._validate, call.body_bytes)
-        return await self._handler(call)
+        call = Call(request, request_id, self._route, self._prefix, parts, principal, epoch, query)
+        with Held(self._slots) as held:
+            if self._body is not None and self._validate is not None:
+                call.body_bytes = await read_body(request, self._body.media_types, held)
+                call.body = validated(self._validate, call.body_bytes)
+            async with self._slots.take():
+                return await self._handler(call)
+
+
+def _admit(request: web.BaseRequest, principal: Principal, rate_limit: RateLimit) -> None:
+    """Raises Refused `rate_limited` with how long to wait."""
+    allowance = rate_limit.take((principal.tenant, principal.actor.id))
+    tell(request, allowance)
+    if allowance.wait_seconds > 0:
+        raise Refused("rate_limited", retry_after_seconds=allowance.wait_seconds)
+
+
+def _check_epoch(request: web.BaseRequest, epoch: str) -> None:
+    """Raises Refused `epoch_changed` where the caller speaks of another log."""
+    if request.headers.get(LOG_EPOCH, epoch) != epoch:
+        raise Refused("epoch_changed", headers={LOG_EPOCH: epoch})

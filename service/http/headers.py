@@ -17,6 +17,8 @@ LOG_EPOCH = istr("Log-Epoch")
 AS_OF_POSITION = istr("As-Of-Position")
 IDEMPOTENCY_KEY = istr("Idempotency-Key")
 IDEMPOTENT_REPLAYED = istr("Idempotent-Replayed")
+RATE_LIMIT = istr("RateLimit")
+RATE_LIMIT_POLICY = istr("RateLimit-Policy")
 X_CONTENT_TYPE_OPTIONS = istr("X-Content-Type-Options")
 
 

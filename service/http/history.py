@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from service.events import Position, Version
 from service.http.call import Call, empty_response, json_response
 from service.http.conditions import is_not_modified
-from service.http.headers import AS_OF_POSITION, ETAG, etag
+from service.http.headers import AS_OF_POSITION, ETAG, LOG_EPOCH, etag
 from service.http.query_params import EventsQuery
 from service.http.streaming import streamed
 from service.identifiers import CustomerId
@@ -73,7 +73,7 @@ class History:
         found = await self._queries.events(
             principal.tenant, call.customer_id, principal.currency, call.query
         )
-        headers = _headers(found.version, found.position)
+        headers = _headers(call, found.version, found.position)
         if is_not_modified(call.request.headers, found.version):
             return empty_response(304, headers)
         return json_response(200, found.body, headers)
@@ -83,11 +83,11 @@ class History:
         now = datetime.now(UTC)
         asked = principal.tenant, call.customer_id, principal.currency
         async with self._queries.export(*asked, now) as export:
-            headers = _headers(export.version, export.position)
+            headers = _headers(call, export.version, export.position)
             if call.request.method == hdrs.METH_HEAD:
                 return empty_response(200, headers)
             return await streamed(call.request, call.request_id, export.chunks, headers)
 
 
-def _headers(version: Version, position: Position) -> dict[str, str]:
-    return {ETAG: etag(version), AS_OF_POSITION: str(position)}
+def _headers(call: Call, version: Version, position: Position) -> dict[str, str]:
+    return {ETAG: etag(version), AS_OF_POSITION: str(position), LOG_EPOCH: call.epoch}

@@ -16,6 +16,7 @@ from service.http.customer_routes import CUSTOMER_ROUTES
 from service.http.json_schemas import JsonObject, model_schemas
 from service.http.openapi_components import (
     BEARER,
+    RATE_LIMITS,
     RETRY_AFTER,
     WWW_AUTHENTICATE,
     X_REQUEST_ID,
@@ -56,7 +57,8 @@ _DESCRIPTION = (
     "Manage customer accounts, profiles, addresses and segmentation. Times are RFC 3339 in UTC, "
     "money is in integer minor units, ids are opaque. Errors are RFC 9457 problem details with a "
     "stable `code` and every fault at once. `X-Request-Id` and W3C `traceparent` are taken from a "
-    "request and given on."
+    "request and given on. Send `Log-Epoch` back, and the answer is 412 `epoch_changed` where the "
+    "log was restored since."
 )
 _QUERY_EXAMPLES: JsonObject = {
     "page": 1,
@@ -202,7 +204,7 @@ def _request_body(body: RequestBody) -> JsonObject:
 
 
 def _answer(answer: Answer, links: JsonObject) -> JsonObject:
-    headers = header_references((*answer.headers, X_REQUEST_ID))
+    headers = header_references((*answer.headers, X_REQUEST_ID, *RATE_LIMITS))
     described: JsonObject = {"description": answer.description, "headers": headers}
     if answer.model is not None:
         described["content"] = {
@@ -218,6 +220,6 @@ def _answer(answer: Answer, links: JsonObject) -> JsonObject:
 
 def _answered_headers(routes: Sequence[Route]) -> list[Header]:
     said = {header.name: header for route in routes for a in route.answers for header in a.headers}
-    ours = (X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE)
+    ours = (X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, *RATE_LIMITS)
     said |= {header.name: header for header in ours}
     return [said[name] for name in sorted(said)]

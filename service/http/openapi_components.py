@@ -29,6 +29,17 @@ X_REQUEST_ID = Header(
     "X-Request-Id", "Names the request in answers and logs.", "01921f3b5a7e7c1e9d2f4b6a8c0e1f23"
 )
 RETRY_AFTER = Header("Retry-After", "Seconds after which to try again.", "1")
+RATE_LIMIT = Header(
+    "RateLimit",
+    "Where a rate limit is set: `r` more requests may come now, and more after `t` seconds.",
+    '"default";r=99;t=1',
+)
+RATE_LIMIT_POLICY = Header(
+    "RateLimit-Policy",
+    "Where a rate limit is set: a token may make `q` requests in `w` seconds.",
+    '"default";q=100;w=1',
+)
+RATE_LIMITS = (RATE_LIMIT, RATE_LIMIT_POLICY)
 WWW_AUTHENTICATE = Header("WWW-Authenticate", "How to say who you are.", "Bearer")
 
 _SCOPES = {
@@ -39,6 +50,7 @@ _SCOPES = {
     "admin": "everything",
 }
 _WITH_CHALLENGE = (401, 403)  # RFC 6750 3
+_UNKNOWN_CALLER = 401
 _ALWAYS_OPTIONAL = {Problem.__name__}  # its members come where they say something
 
 
@@ -153,6 +165,8 @@ def _problem_answer(status: int, codes: Sequence[ProblemCode]) -> JsonObject:
     headers = [X_REQUEST_ID]
     if not RETRY_AFTER_CODES.isdisjoint(codes):
         headers.append(RETRY_AFTER)
+    if status != _UNKNOWN_CALLER:
+        headers.extend(RATE_LIMITS)
     if status in _WITH_CHALLENGE:
         headers.append(WWW_AUTHENTICATE)
     narrowed: JsonObject = {"status": {"const": status}, "code": {"enum": list(codes)}}

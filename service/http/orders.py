@@ -9,7 +9,7 @@ from aiohttp import web
 from service.events import Position, Version
 from service.http.call import Call, empty_response, json_response
 from service.http.conditions import is_not_modified
-from service.http.headers import AS_OF_POSITION, ETAG, etag
+from service.http.headers import AS_OF_POSITION, ETAG, LOG_EPOCH, etag
 from service.http.query_params import OrdersQuery
 from service.identifiers import CustomerId
 
@@ -52,6 +52,7 @@ class Orders:
         headers: dict[str, str] = {
             ETAG: etag(found.version),
             AS_OF_POSITION: str(found.position),
+            LOG_EPOCH: call.epoch,
         }
         if is_not_modified(call.request.headers, found.version):
             return empty_response(304, headers)

@@ -106,6 +106,7 @@ _COMMON: tuple[ProblemCode, ...] = (
     "missing_token",
     "invalid_token",
     "insufficient_scope",
+    "epoch_changed",
     "expectation_failed",
     "rate_limited",
     "database_unavailable",

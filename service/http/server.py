@@ -2,13 +2,15 @@
 
 Invariants: after a stop is asked for, whatever was accepted is answered: new connections are
 refused, every answer says `Connection: close`, and requests in flight have until the deadline. At
-most CONNECTIONS_MAX connections are open; beyond, new ones are closed at once.
+most CONNECTIONS_MAX connections are served; beyond, new ones are refused. A caller who takes
+nothing of what was sent is cut off.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -22,6 +24,7 @@ from service.errors import ConfigurationError
 from service.http.app import App
 from service.http.correlation import X_REQUEST_ID, new_request_id
 from service.http.problems import Refused, problem_response
+from service.http.refusing import REFUSED_AT_ONCE_MAX, Refusals, Refusing
 
 # Of one process: below the 1,024 files that many systems allow it, so that accepting never fails.
 # An idle one leaves after KEEPALIVE_SECONDS and makes room.
@@ -34,6 +37,8 @@ HEADERS_MAX = 128
 LAME_DUCK_SECONDS = 0.5  # idle connections are kept for so long: a request may be on its way
 FORCED_CLOSE_SECONDS = 0.5  # for answers that are made but not written yet
 POLL_SECONDS = 0.01
+UNREAD_SECONDS = 30.0  # for which a caller may take nothing of an answer, or not acknowledge it
+OTHER_FILES = 60  # of the process: links to the database, the listening sockets, logs
 
 
 class _Protocol(web.RequestHandler):
@@ -58,8 +63,7 @@ class _Protocol(web.RequestHandler):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if len(self._server.connections) > CONNECTIONS_MAX:
-            self.force_close()
+        _cut_off_when_unread(transport)
 
     @override
     def handle_error(
@@ -81,10 +85,38 @@ class _Protocol(web.RequestHandler):
         return response
 
 
+def _cut_off_when_unread(transport: asyncio.BaseTransport) -> None:
+    """By the system, and so also when we have closed the connection and it is still to be emptied.
+    Only Linux can (RFC 5482; since 5.11 for a caller whose window is closed, too)."""
+    connection: socket.socket | None = transport.get_extra_info("socket")
+    option: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if connection is not None and option is not None:
+        with suppress(OSError):  # it has left already
+            connection.setsockopt(socket.IPPROTO_TCP, option, round(UNREAD_SECONDS * 1_000))
+
+
 class _Server(web.Server):
-    @override
-    def __call__(self) -> web.RequestHandler:
+    """Makes the protocol of each connection."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__(app)
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        left = files - CONNECTIONS_MAX - OTHER_FILES
+        self._refusals = Refusals(max(0, min(REFUSED_AT_ONCE_MAX, left)))
+
+    def protocol(self) -> asyncio.Protocol:
+        if len(self.connections) >= CONNECTIONS_MAX:
+            return Refusing(self._refusals)
         return _Protocol(self)
+
+
+def allow_files() -> None:
+    """Let this process open as many files as its limits on connections ask for, where it may."""
+    wanted = CONNECTIONS_MAX + REFUSED_AT_ONCE_MAX + OTHER_FILES
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files < wanted:
+        allowed = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
 
 @asynccontextmanager
@@ -113,18 +145,18 @@ async def serve(
         await runner.cleanup()
 
 
-async def _listen(server: web.Server, host: str, port: int, *, reuse_port: bool) -> asyncio.Server:
+async def _listen(server: _Server, host: str, port: int, *, reuse_port: bool) -> asyncio.Server:
     """Raises ConfigurationError."""
     try:
         return await asyncio.get_running_loop().create_server(
-            server, host, port, backlog=BACKLOG_CONNECTIONS, reuse_port=reuse_port or None
+            server.protocol, host, port, backlog=BACKLOG_CONNECTIONS, reuse_port=reuse_port or None
         )
     except OSError as error:
         reason = error.strerror or "the address cannot be used"
         raise ConfigurationError(f"Cannot listen on {host}:{port}: {reason}.") from error
 
 
-async def _take_last(held: Sequence[socket.socket], server: web.Server) -> None:
+async def _take_last(held: Sequence[socket.socket], server: _Server) -> None:
     """Close the listening sockets, but not on those who are connected and not accepted yet.
 
     The kernel would reset them. With `reuse_port` they are many: a worker that stops first sends
@@ -139,7 +171,7 @@ async def _take_last(held: Sequence[socket.socket], server: web.Server) -> None:
     for connection in taken:
         connection.setblocking(False)
         with suppress(OSError):  # it has left already
-            await asyncio.get_running_loop().connect_accepted_socket(server, connection)
+            await asyncio.get_running_loop().connect_accepted_socket(server.protocol, connection)
 
 
 async def _drain(app: App, server: web.Server, timeout_seconds: float) -> None:

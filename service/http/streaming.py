@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 
 from service.http.correlation import X_REQUEST_ID
 from service.http.headers import COMMON_HEADERS
+from service.http.rate_limit import told
 from service.http.routes import JSON
 
 WRITE_TIMEOUT_SECONDS = 30.0  # for a caller to take what was sent, before more is
@@ -27,7 +28,8 @@ async def streamed(
     headers: dict[str, str],
 ) -> web.StreamResponse:
     """200 with these headers and the chunks as a JSON body. Whatever they raise is logged here."""
-    every = {hdrs.CONTENT_TYPE: JSON, **COMMON_HEADERS, **headers, X_REQUEST_ID: request_id}
+    every = {hdrs.CONTENT_TYPE: JSON, **COMMON_HEADERS, **headers, **told(request)}
+    every[X_REQUEST_ID] = request_id
     response = web.StreamResponse(headers=every)
     try:
         async with aclosing(chunks):

@@ -5,7 +5,6 @@ Invariant: the answer to a repeat of a key is made from the same state and statu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from hashlib import blake2b
 from typing import Protocol
 
@@ -31,15 +30,12 @@ class Commands(Protocol):
 
 
 class Writes:
-    """`epoch` names the log that positions belong to.
-
-    Keys, and what was asked under them, may tell about a person: only digests of them are stored,
-    which nobody can try values against without `digest_key`.
+    """Keys, and what was asked under them, may tell about a person: only digests of them are
+    stored, which nobody can try values against without `digest_key`.
     """
 
-    def __init__(self, commands: Commands, epoch: Callable[[], str], digest_key: bytes) -> None:
+    def __init__(self, commands: Commands, digest_key: bytes) -> None:
         self._commands = commands
-        self._epoch = epoch
         # Copied for every use, which is cheaper than taking up the key anew.
         self._key_digest = blake2b(digest_size=KEY_BYTES, key=digest_key)
         self._fingerprint = blake2b(digest_size=FINGERPRINT_BYTES, key=digest_key)
@@ -50,7 +46,7 @@ class Writes:
         """Answers the customer; with 201, says where it is found."""
         written = await self._carry_out(call, customer_id, command, status)
         customer = written.customer
-        headers = self._headers(written)
+        headers = self._headers(call, written)
         if status == 201:
             headers[hdrs.LOCATION] = f"{call.prefix}/user/{customer.id}"
         body = customer.document(call.principal.currency).json_bytes()
@@ -62,7 +58,7 @@ class Writes:
         """Answers the address; with 201, says where it is found."""
         written = await self._carry_out(call, call.customer_id, command, status, address_id)
         address = written.customer.address(AddressId(written.subject or address_id))
-        headers = self._headers(written)
+        headers = self._headers(call, written)
         if status == 201:
             place = f"/user/{written.customer.id}/address/{address.id}"
             headers[hdrs.LOCATION] = call.prefix + place
@@ -71,7 +67,7 @@ class Writes:
 
     async def nothing(self, call: Call, command: Command) -> web.Response:
         written = await self._carry_out(call, call.customer_id, command, 204)
-        return empty_response(204, self._headers(written))
+        return empty_response(204, self._headers(call, written))
 
     async def _carry_out(
         self,
@@ -112,11 +108,11 @@ class Writes:
         digest.update(call.body_bytes)
         return digest.digest()
 
-    def _headers(self, written: Written) -> dict[str, str]:
+    def _headers(self, call: Call, written: Written) -> dict[str, str]:
         headers: dict[str, str] = {
             ETAG: etag(written.customer.version),
             LOG_POSITION: str(written.position),
-            LOG_EPOCH: self._epoch(),
+            LOG_EPOCH: call.epoch,
         }
         if written.is_replayed:
             headers[IDEMPOTENT_REPLAYED] = "true"

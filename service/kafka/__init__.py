@@ -20,6 +20,7 @@ from service.kafka.cloudevents import (
 )
 from service.kafka.config import KafkaConfig, Topic
 from service.kafka.consumer import Consumer
+from service.kafka.history import check_history
 from service.kafka.partitioner import partition_for
 from service.kafka.producer import Producer
 from service.kafka.records import ConsumedRecord, Headers, Record
@@ -55,6 +56,7 @@ __all__ = [
     "Topics",
     "TransactionalProducer",
     "Watermark",
+    "check_history",
     "event_record",
     "is_written",
     "partition_for",

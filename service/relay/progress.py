@@ -20,6 +20,7 @@ from service.kafka import (
     Topic,
     TopicDescription,
     Topics,
+    check_history,
     read_tails,
 )
 from service.postgres import Postgres
@@ -91,7 +92,9 @@ async def find_standing(
     in_postgres = await postgres.fetch_one(Progress, SQL["progress"], topic.name)
     in_kafka = await _in_kafka(config, topics, awaits_open=awaits_open)
     found = await read_tails(config, topic.name, topic.partitions, awaits_open=awaits_open)
-    head = await EventLog(postgres).head()
+    log = EventLog(postgres)
+    head = await log.head()
+    await check_history(log, head.epoch, found)
     retention_seconds = float(config.events_retention_seconds)
     oldest = await postgres.fetch_one(int, SQL["last_older_than"], retention_seconds)
     recorded = newest(topic.id, (in_postgres, in_kafka))

@@ -132,7 +132,7 @@ def _tail_position(head: Head, tail: Tail) -> int:
     if last.position > head.position:
         raise Corrupt(
             f"Kafka holds position {last.position} and the log ends at {head.position}: the log"
-            " was set back. Restore it whole, or give it a new epoch and recreate the topic"
+            " was set back. Restore it whole, or stop every role and run `customers log new-epoch`"
         )
     return last.position
 

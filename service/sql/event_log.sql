@@ -8,6 +8,9 @@ SELECT member, version, position, recorded_at FROM log.find_appended($1, $2);
 -- name: head
 SELECT epoch, position, recorded_at FROM log.head;
 
+-- name: ids
+SELECT position, id FROM log.event WHERE position = ANY ($1) ORDER BY position;
+
 -- name: read_log
 -- A page of the whole log, in position order: its beginning that stays within so many bytes of text,
 -- or its first event; and where the log ended at the same moment. What is stored is weighed first,

@@ -50,6 +50,7 @@ MAY_IMPORT: Rooms = {
     "service.turns": _rooms("errors"),
     "service.command_handler": _rooms("customer errors event_log events identifiers turns"),
     "service.kafka": _rooms("errors event_log events identifiers tls"),
+    "service.epochs": _rooms("errors postgres"),
     "service.relay": _rooms(
         "documents errors event_log events identifiers kafka postgres telemetry"
     ),

@@ -1,6 +1,7 @@
 """Who may call, what their token lets them do, and whose customers they see."""
 
 import asyncio
+import re
 from collections import Counter
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from service.http.rate_limit import RateLimit
 from tests.support.api import Api, running_api
 
+LEFT = re.compile(r'"default";r=[0-9]+;t=1')
 ADDRESS = {"line1": "1 Rd", "city": "Bonn", "country": "DE"}
 
 
@@ -107,3 +109,43 @@ async def test_a_caller_in_a_hurry_is_told_when_to_come_back(database: str) -> N
         other = await api.with_scopes("customers:read")
         assert (await other.get("/user")).status == 200
         assert (await api.get("/livez")).status == 200
+
+
+async def test_every_answer_to_a_known_token_says_what_is_left(database: str) -> None:
+    async with running_api(database, rate_limit=RateLimit(1_000)) as api:
+        path = await api.create()
+        reader = await api.with_scopes("customers:read")
+        answers = [
+            await api.get("/user"),
+            await api.get(path),
+            await api.get(path, if_none_match="*"),
+            await api.call("HEAD", path),
+            await api.get(f"{path}/export"),
+            await api.get("/user?page=0"),
+            await api.get("/user/cust_none"),
+            await api.put(path, {"email": 1}),
+            await reader.put(path, {}),
+            await api.delete(path),
+        ]
+        statuses = [200, 200, 304, 200, 200, 400, 404, 422, 403, 204]
+        assert [answer.status for answer in answers] == statuses
+        for answer in answers:
+            assert answer.headers["RateLimit-Policy"] == '"default";q=1000;w=1'
+            assert LEFT.fullmatch(answer.headers["RateLimit"])
+        for unknown in (await api.with_token("x").get("/user"), await api.get("/livez")):
+            assert "RateLimit" not in unknown.headers
+
+
+async def test_a_refused_caller_is_told_that_nothing_is_left(database: str) -> None:
+    async with running_api(database, rate_limit=RateLimit(1)) as api:
+        nobody = await api.with_scopes("events:read")
+        assert (await nobody.get("/user")).status == 403
+        refused = await nobody.get("/user")
+        assert (refused.status, refused.code) == (429, "rate_limited")
+        assert refused.headers["Content-Type"] == "application/problem+json"
+        assert refused.headers["RateLimit"] == '"default";r=0;t=1'
+        assert refused.headers["Retry-After"] == "1"
+
+
+async def test_without_a_limit_nothing_is_said_of_one(shared_api: Api) -> None:
+    assert not {"RateLimit", "RateLimit-Policy"} & {*(await shared_api.get("/user")).headers}

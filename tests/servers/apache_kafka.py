@@ -92,6 +92,11 @@ class LocalKafka:
         await self._end(signal.SIGTERM, signal.SIGKILL)
         shutil.rmtree(self._directory, ignore_errors=True)
 
+    @property
+    def process_id(self) -> int:
+        assert self._process is not None, "not started"
+        return self._process.pid
+
     async def kill(self) -> None:
         await self._end(signal.SIGKILL)
 

@@ -52,6 +52,10 @@ class LocalPostgres:
         await self._postgres.stop()
         shutil.rmtree(self._directory, ignore_errors=True)
 
+    @property
+    def process_id(self) -> int:
+        return self._postgres.process_id
+
     async def kill(self) -> None:
         os.kill(self._postgres.process_id, signal.SIGKILL)
         await self._postgres.stop()

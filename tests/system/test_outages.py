@@ -5,13 +5,20 @@ Invariant: none of our processes is started again here: each must find its way b
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from uuid import uuid4
 
+import aiohttp
 import pytest
 
+from service.postgres import Postgres
+from tests.servers.apache_kafka import LocalKafka
+from tests.servers.pausing import paused
+from tests.servers.postgres import LocalPostgres
 from tests.servers.server import Controllable, Wipeable
 from tests.support.topics import eventually
 from tests.system.checking import check_everything
@@ -24,6 +31,13 @@ pytestmark = pytest.mark.real_kafka
 WRITES = 30
 NOTICED_WITHIN_SECONDS = 10.0
 WORKS_AGAIN_WITHIN_SECONDS = 30.0
+ANSWERED_WITHIN_SECONDS = 2.0  # each, where the service does not need what hangs
+# A statement that hangs is given up after 10 s, and its connection 2 s later; a read may have to
+# wait for the one before. The rest is for a machine that is busy.
+REFUSED_WITHIN_SECONDS = 30.0
+CALLERS = 200
+MEMORY = "process_resident_memory_bytes"
+MEMORY_BYTES_MAX = 100_000_000
 
 
 @dataclass
@@ -42,6 +56,15 @@ class Running:
 
     async def create(self) -> Answer:
         return await self.caller.write("POST", "/user", {"email": f"{uuid4().hex}@example.com"})
+
+    async def get(self, path: str) -> tuple[int, str | None, str | None]:
+        """Status, code and Retry-After, whenever they come."""
+        timeout = aiohttp.ClientTimeout(total=REFUSED_WITHIN_SECONDS)
+        async with self.system.session.get(
+            self.api.url + path, headers=self.system.headers, timeout=timeout
+        ) as answer:
+            code = (await answer.json(content_type=None)).get("code")
+            return answer.status, code, answer.headers.get("Retry-After")
 
     async def says(self, role: Role, status: int, word: str) -> bool:
         return await self.system.readiness(role) == (status, word)
@@ -126,4 +149,66 @@ async def test_without_postgres_callers_are_told_to_come_back_and_nothing_is_los
     assert running.ledger.statuses.keys() == {200, 201, 503}
     assert running.ledger.problems.keys() == {"database_unavailable"}
     assert running.ledger.lost == 0
+    await running.check()
+
+
+async def test_a_kafka_that_hangs_slows_no_write_and_no_list(
+    running: Running, breakable_kafka: Wipeable
+) -> None:
+    assert isinstance(breakable_kafka, LocalKafka)
+    with paused(breakable_kafka.process_id):
+        for _ in range(WRITES):
+            began = monotonic()
+            created = await running.create()
+            assert created.status == 201
+            found = await running.caller.get(created.path)
+            assert (found.status, found.body) == (200, created.body)
+            assert (await running.caller.get("/user?tag=vip")).status == 200
+            assert monotonic() - began < 3 * ANSWERED_WITHIN_SECONDS
+    await running.check()
+
+
+@asynccontextmanager
+async def hanging(server: Controllable) -> AsyncIterator[None]:
+    """The whole PostgreSQL stands still."""
+    assert isinstance(server, LocalPostgres)
+    with paused(server.process_id):
+        yield
+
+
+@asynccontextmanager
+async def locked(database_url: str) -> AsyncIterator[None]:
+    """PostgreSQL works, and every command waits for one table."""
+    async with (
+        Postgres.connect(database_url, pool_size_max=1) as postgres,
+        postgres.transaction() as transaction,
+    ):
+        await transaction.execute("LOCK TABLE log.stream IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "locked"])
+async def test_a_slow_postgres_refuses_everybody_in_time_and_holds_no_memory(
+    running: Running, breakable_postgres: Controllable, trouble: str
+) -> None:
+    before = await running.create()
+    memory = await running.system.metric(running.api, MEMORY)
+    is_hanging = trouble == "hangs"
+    url = running.system.database_url
+    async with under_load(running.system, [running.api], running.ledger) as load:
+        await load.grows(WRITES)
+        async with hanging(breakable_postgres) if is_hanging else locked(url):
+            began = monotonic()
+            refused = await asyncio.gather(*(running.get(before.path) for _ in range(CALLERS)))
+            assert monotonic() - began < REFUSED_WITHIN_SECONDS
+            assert {status for status, _, _ in refused} == {503}
+            assert {code for _, code, _ in refused} <= {"database_unavailable", "overloaded"}
+            assert all(retry_after is not None for _, _, retry_after in refused)
+            async with running.system.session.get(f"{running.api.url}/livez") as alive:
+                assert alive.status == 200
+            grown = await running.system.metric(running.api, MEMORY) - memory
+        await load.grows(WRITES)
+    assert grown < MEMORY_BYTES_MAX
+    assert (await running.caller.get(before.path)).body == before.body
+    assert running.ledger.statuses.keys() == {200, 201, 503}
     await running.check()

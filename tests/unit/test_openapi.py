@@ -117,6 +117,7 @@ def test_every_problem_of_a_route_is_listed_under_its_status(route: Route) -> No
         assert "X-Request-Id" in headers
         assert code not in RETRY_AFTER_CODES or "Retry-After" in headers
         assert PROBLEMS[code][0] not in (401, 403) or "WWW-Authenticate" in headers
+        assert (PROBLEMS[code][0] == 401) != ("RateLimit" in headers)
 
 
 @pytest.mark.parametrize("route", CUSTOMER_ROUTES, ids=lambda route: route.operation_id)
@@ -126,6 +127,8 @@ def test_every_answer_of_a_route_is_listed_with_its_headers(route: Route) -> Non
         described = responses[str(answer.status)]
         assert described["headers"].keys() == {
             "X-Request-Id",
+            "RateLimit",
+            "RateLimit-Policy",
             *(header.name for header in answer.headers),
         }
         assert ("content" in described) == (answer.model is not None)

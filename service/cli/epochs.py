@@ -1,0 +1,100 @@
+"""`customers log`: a new epoch for a log that was restored, and the epochs there were.
+
+Invariant: the log's new name, the read model's place under it and the relay's forgotten progress
+are one transaction; whatever a crash leaves afterwards is refused by the roles, and never mixed up.
+"""
+
+from __future__ import annotations
+
+from projections.checkpoint import CUSTOMERS, follow_epoch
+from service.cli.connections import kafka_config, migrated_database
+from service.cli.output import Failed, Json, moment, print_json, print_table, say
+from service.epochs import NewEpoch, RolesAtWork, begin_epoch, check_nobody_works, past_epochs
+from service.event_log import EventLog
+from service.kafka import KafkaConfig, Topics
+from service.postgres import Postgres
+from service.settings import Settings
+
+
+async def new_epoch(
+    settings: Settings, *, is_forced: bool, deletes_topics: bool, as_json: bool
+) -> None:
+    """Raises Failed where a role is at work, or where log and read model are of two backups."""
+    servers = settings.kafka_bootstrap_servers
+    if deletes_topics and servers is None:
+        raise Failed("--delete-topics needs CUSTOMERS_KAFKA_BOOTSTRAP_SERVERS.")
+    async with migrated_database(settings) as postgres:
+        if not is_forced:
+            await _check_nobody_works(postgres)
+        begun = await _begin(postgres)
+    say(f"The log's epoch is {begun.epoch}. That of before ended at position {begun.position}.")
+    topics = _published_topics(kafka_config(settings, servers or ""))
+    if deletes_topics:
+        await _make_anew(kafka_config(settings, servers or ""))
+        say(f"Kafka: made anew {', '.join(topics)}. Start the roles.")
+    else:
+        say(f"Delete the topics {' and '.join(topics)}, run `customers migrate`, start the roles.")
+    if as_json:
+        print_json(_document(begun, topics if deletes_topics else []))
+
+
+async def list_epochs(settings: Settings, *, as_json: bool) -> None:
+    """Those that ended, and the present one last."""
+    async with migrated_database(settings) as postgres:
+        past = await past_epochs(postgres)
+        head = await EventLog(postgres).head()
+    if as_json:
+        ended: list[Json] = [
+            {
+                "epoch": each.epoch,
+                "endedAtPosition": each.ended_at_position,
+                "endedAt": moment(each.ended_at),
+            }
+            for each in past
+        ]
+        print_json({"epoch": head.epoch, "position": head.position, "ended": ended})
+        return
+    rows = [[each.epoch, str(each.ended_at_position), moment(each.ended_at)] for each in past]
+    print_table(["EPOCH", "LAST POSITION", "ENDED"], [*rows, [head.epoch, str(head.position), ""]])
+
+
+async def _check_nobody_works(postgres: Postgres) -> None:
+    try:
+        await check_nobody_works(postgres)
+    except RolesAtWork as error:
+        raise Failed(str(error)) from error
+
+
+async def _begin(postgres: Postgres) -> NewEpoch:
+    """One transaction. The topic of states keeps the old name: what it holds is refused, until it
+    was made anew and is written whole."""
+    async with postgres.transaction() as transaction:
+        begun = await begin_epoch(transaction)
+        shown = await follow_epoch(transaction, CUSTOMERS, begun.ended, begun.epoch)
+        if shown > begun.position:
+            raise Failed(
+                f"The read model shows position {shown}, and the log ends at {begun.position}:"
+                " they are not of one backup. Restore the database whole. Nothing was changed."
+            )
+    return begun
+
+
+async def _make_anew(config: KafkaConfig) -> None:
+    async with Topics.connect(config) as topics:
+        for name in _published_topics(config):
+            await topics.delete(name)
+        await topics.create_missing(config.topics)
+
+
+def _published_topics(config: KafkaConfig) -> list[str]:
+    """What was published from the log of before. Orders and dead letters are nobody's epoch."""
+    return [config.events_topic.name, config.state_topic.name]
+
+
+def _document(begun: NewEpoch, made_anew: list[str]) -> Json:
+    return {
+        "epoch": begun.epoch,
+        "ended": begun.ended,
+        "endedAtPosition": begun.position,
+        "topicsMadeAnew": [*made_anew],
+    }
