@@ -34,7 +34,7 @@ ENV_FILE = Path(".env")
 MASK = "********"
 _SECRET_PARAMETERS = {"password", "sslpassword"}
 
-Delivery: TypeAlias = Literal["at-least-once"]
+Delivery: TypeAlias = Literal["exactly-once", "at-least-once"]
 SecurityProtocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -99,9 +99,11 @@ class Settings(BaseSettings):
     kafka_bootstrap_servers: str | None = Field(
         None, description="Kafka as host:port[,host:port…]; unset: `up` brings its own"
     )
-    kafka_delivery: Delivery = Field(
-        "at-least-once",
-        description="`at-least-once`: a repeat, which only a crash can make, shows by its position",
+    kafka_delivery: Delivery | None = Field(
+        None,
+        description="`exactly-once`, or `at-least-once`, where a repeat, which only a crash can"
+        " make, shows by its position; unset: `exactly-once`, but `at-least-once` on the broker"
+        " that `up` brings and without idempotence",
     )
     kafka_idempotence: bool = Field(
         True, description="false for brokers that refuse idempotent producers"
@@ -177,6 +179,8 @@ class Settings(BaseSettings):
             ("SASL needs CUSTOMERS_KAFKA_SASL_USERNAME and CUSTOMERS_KAFKA_SASL_PASSWORD",
              self.kafka_security_protocol.startswith("SASL")
              and (self.kafka_sasl_username is None or self.kafka_sasl_password is None)),
+            ("CUSTOMERS_KAFKA_DELIVERY=exactly-once needs CUSTOMERS_KAFKA_IDEMPOTENCE=true",
+             self.kafka_delivery == "exactly-once" and not self.kafka_idempotence),
             ("CUSTOMERS_KAFKA_TLS_CERTIFICATE_FILE and CUSTOMERS_KAFKA_TLS_KEY_FILE go together",
              (self.kafka_tls_certificate_file is None) != (self.kafka_tls_key_file is None)),
         ):  # fmt: skip
@@ -191,6 +195,19 @@ class Settings(BaseSettings):
     @property
     def master_key_path(self) -> Path:
         return (self.master_key_file or self.data_directory / "master.key").expanduser()
+
+    def delivery(self, *, is_embedded: bool) -> Delivery:
+        """What is in effect. Raises ConfigurationError where the broker of `up` is asked for what
+        it does not have."""
+        if is_embedded and self.kafka_delivery == "exactly-once":
+            raise ConfigurationError(
+                "CUSTOMERS_KAFKA_DELIVERY=exactly-once needs transactions, which the broker that"
+                " `customers up` brings does not have: unset it, or name a Kafka in"
+                " CUSTOMERS_KAFKA_BOOTSTRAP_SERVERS."
+            )
+        if self.kafka_delivery is not None:
+            return self.kafka_delivery
+        return "exactly-once" if self.kafka_idempotence and not is_embedded else "at-least-once"
 
     def require_database_dsn(self) -> str:
         """`database_url` with the CA file worked in; ConfigurationError where there is none."""

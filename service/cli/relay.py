@@ -14,7 +14,7 @@ from service.cli.role import PARTS_SHARE, run_role
 from service.cli.watch import broker_check
 from service.event_log import EventLog
 from service.kafka import KafkaConfig
-from service.relay import AtLeastOnce, Lease, Relay
+from service.relay import AtLeastOnce, Delivery, ExactlyOnce, Lease, Relay
 from service.settings import Settings
 from service.telemetry import Check, Health, RelayMeter
 
@@ -34,11 +34,17 @@ def build_relay(ground: Ground, config: KafkaConfig, *, is_embedded: bool = Fals
     return Relay(
         ground.postgres,
         EventLog(ground.postgres, ground.vault),
-        AtLeastOnce(ground.postgres, config, creates_topics=is_embedded),
+        _delivery(ground, config, is_embedded=is_embedded),
         Lease(ground.postgres, config.events_topic.name),
         metrics=RelayMeter(ground.metrics),
         shutdown_timeout_seconds=ground.settings.shutdown_timeout_seconds * PARTS_SHARE,
     )
+
+
+def _delivery(ground: Ground, config: KafkaConfig, *, is_embedded: bool) -> Delivery:
+    if ground.settings.delivery(is_embedded=is_embedded) == "exactly-once":
+        return ExactlyOnce(ground.postgres, config)
+    return AtLeastOnce(ground.postgres, config, creates_topics=is_embedded)
 
 
 def relay_checks(
@@ -63,5 +69,6 @@ async def _work(settings: Settings, stop: asyncio.Event) -> None:
         health = Health({**base.watch.checks, **relay_checks(relay, config)})
         group.create_task(base.watch.run(stop))
         group.create_task(serve_operations(base, health, RELAY_PORT, stop))
-        structlog.get_logger().info("relay_started", delivery=settings.kafka_delivery)
+        delivery = settings.delivery(is_embedded=False)
+        structlog.get_logger().info("relay_started", delivery=delivery)
         await work(relay, stop)

@@ -23,10 +23,12 @@ from service.kafka.consumer import Consumer
 from service.kafka.partitioner import partition_for
 from service.kafka.producer import Producer
 from service.kafka.records import ConsumedRecord, Headers, Record
+from service.kafka.sending import Slot
 from service.kafka.shelf import Shelf
-from service.kafka.tails import Tail, read_tails
+from service.kafka.tails import Tail, is_written, read_tails
 from service.kafka.topic_check import TopicCheck
 from service.kafka.topics import TopicDescription, Topics
+from service.kafka.transactional_producer import Fenced, TransactionalProducer
 
 __all__ = [
     "STATE_TYPE",
@@ -35,20 +37,24 @@ __all__ = [
     "WATERMARK_TYPE",
     "ConsumedRecord",
     "Consumer",
+    "Fenced",
     "Headers",
     "KafkaConfig",
     "Producer",
     "ReceivedEvent",
     "Record",
     "Shelf",
+    "Slot",
     "State",
     "Tail",
     "Topic",
     "TopicCheck",
     "TopicDescription",
     "Topics",
+    "TransactionalProducer",
     "Watermark",
     "event_record",
+    "is_written",
     "partition_for",
     "read_tails",
     "received",

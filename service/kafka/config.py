@@ -22,6 +22,7 @@ SWEEPS_PER_RETENTION = 2
 DEAD_LETTERS_RETENTION_SECONDS = 14 * 86_400
 EVENTS_RETENTION_SECONDS = 7 * 24 * 3_600
 ORDERS_PARTITIONS = 6
+PROGRESS_RETENTION_SECONDS = 3_600  # of one that a later one replaces; some dozens a second come
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,17 @@ class KafkaConfig:
         )
 
     @property
+    def progress_topic(self) -> Topic:
+        """How far the relay has come, written in the transactions that bring it there."""
+        name = f"{self.topic_prefix}customer.relay.v1"
+        return Topic(name, 1, cleanup="compact", retention_seconds=PROGRESS_RETENTION_SECONDS)
+
+    @property
+    def relay_transactional_id(self) -> str:
+        """One for all relays of an installation, so that each fences the one before it."""
+        return f"{self.topic_prefix}customer.relay"
+
+    @property
     def orders_topic(self) -> Topic:
         name = f"{self.topic_prefix}commerce.orders.v1"
         return Topic(name, ORDERS_PARTITIONS, is_ours=False)
@@ -121,6 +133,7 @@ class KafkaConfig:
         return (
             self.events_topic,
             self.state_topic,
+            self.progress_topic,
             self.orders_topic,
             self.orders_dead_letter_topic,
         )

@@ -9,64 +9,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple, Protocol, cast
+from typing import cast
 
 from aiokafka import AIOKafkaProducer
 
-from service.errors import Unavailable
 from service.kafka.config import KafkaConfig
-from service.kafka.link import closing, link, our_errors
+from service.kafka.link import link, our_errors
 from service.kafka.partitioner import partition_for
 from service.kafka.records import Record
-
-BATCH_BYTES_MAX = 900_000  # below the brokers' default message.max.bytes, 1,048,588
-SEND_TIMEOUT_SECONDS = 10.0
-STOP_TIMEOUT_SECONDS = 2.0
-BACKOFF_MILLISECONDS = 50
-
-
-class _Sent(NamedTuple):
-    offset: int
-
-
-class _Builder(Protocol):
-    def append(
-        self,
-        *,
-        timestamp: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: list[tuple[str, bytes]],
-    ) -> object | None: ...
-
-
-class _Sender(Protocol):
-    @property
-    def sender_task(self) -> asyncio.Task[None] | None: ...
-
-
-class _Client(Protocol):
-    async def close(self) -> None: ...
-
-
-class _Producer(Protocol):
-    client: _Client
-    _sender: _Sender
-    _closed: bool
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    async def partitions_for(self, topic: str) -> set[int]: ...
-    def create_batch(self) -> _Builder: ...
-    async def send_batch(
-        self, batch: _Builder, topic: str, *, partition: int
-    ) -> asyncio.Future[_Sent]: ...
+from service.kafka.sending import (
+    BACKOFF_MILLISECONDS,
+    BATCH_BYTES_MAX,
+    SEND_TIMEOUT_SECONDS,
+    Sending,
+    Slot,
+    opened,
+    send_all,
+)
 
 
 class Producer:
     """A link for sending. After any Unavailable, close it and connect another."""
 
-    def __init__(self, producer: _Producer) -> None:
+    def __init__(self, producer: Sending) -> None:
         self._producer = producer
 
     @classmethod
@@ -75,7 +40,7 @@ class Producer:
         """Raises Unavailable where no broker answers."""
         with our_errors():
             producer = cast(
-                "_Producer",
+                "Sending",
                 AIOKafkaProducer(
                     **link(config),
                     acks="all",
@@ -84,15 +49,8 @@ class Producer:
                     retry_backoff_ms=BACKOFF_MILLISECONDS,
                 ),
             )
-        is_whole = False
-        try:
-            with our_errors():
-                async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                    await producer.start()
+        async with opened(producer, producer.start):
             yield cls(producer)
-            is_whole = True
-        finally:
-            await (_close(producer) if is_whole else _abandon(producer))
 
     async def partitions(self, topic: str) -> int:
         with our_errors():
@@ -112,66 +70,8 @@ class Producer:
 
         Raises Unavailable: any part may then have been written, in each partition a beginning.
         """
-        waiting = {partition: list(of_one) for partition, of_one in records.items() if of_one}
-        offsets: dict[int, int] = {}
+        placed = {Slot(topic, partition): of_one for partition, of_one in records.items()}
         with our_errors():
             async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                while waiting:
-                    sent = await self._send_one_batch_each(topic, waiting)
-                    offsets = sent | offsets
-        return offsets
-
-    async def _send_one_batch_each(
-        self, topic: str, waiting: dict[int, list[Record]]
-    ) -> dict[int, int]:
-        """Take from `waiting` what fits into one batch of each partition, and see it written."""
-        acknowledgements: dict[int, asyncio.Future[_Sent]] = {}
-        for partition in list(waiting):
-            builder = self._producer.create_batch()
-            fitted = _fill(builder, waiting[partition])
-            rest = waiting.pop(partition)[fitted:]
-            if rest:
-                waiting[partition] = rest
-            acknowledgements[partition] = await self._producer.send_batch(
-                builder, topic, partition=partition
-            )
-        answers = await asyncio.gather(*acknowledgements.values(), return_exceptions=True)
-        offsets: dict[int, int] = {}
-        for partition, answer in zip(acknowledgements, answers, strict=True):
-            if isinstance(answer, BaseException):
-                raise answer
-            offsets[partition] = answer.offset
-        return offsets
-
-
-def _fill(builder: _Builder, records: Sequence[Record]) -> int:
-    """How many of the records fit. A batch takes its first record whatever its size."""
-    append = builder.append
-    for number, (key, value, headers, timestamp_ms) in enumerate(records):
-        a_list = headers if isinstance(headers, list) else list(headers)  # it takes no other
-        if append(timestamp=timestamp_ms, key=key, value=value, headers=a_list) is None:
-            return number
-    return len(records)
-
-
-async def _close(producer: _Producer) -> None:
-    try:
-        with our_errors():
-            async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
-                await producer.stop()
-    except Unavailable:
-        await _abandon(producer)
-
-
-async def _abandon(producer: _Producer) -> None:
-    """Close it without waiting for what was not sent: for that, the client waits for ever."""
-    task = producer._sender.sender_task  # noqa: SLF001 - stop() gives no way to give up
-    try:
-        async with closing(producer.client.close, STOP_TIMEOUT_SECONDS):
-            if task is not None:
-                task.cancel()
-    finally:  # a cancellation of ours comes out of the block above
-        if task is not None and not task.done():
-            task.cancel()  # the first one lets it wait for what is on its way
-            await asyncio.wait([task], timeout=STOP_TIMEOUT_SECONDS)
-        producer._closed = True  # noqa: SLF001 - else it warns that nobody closed it
+                offsets = await send_all(self._producer, placed)
+        return {slot.partition: offset for slot, offset in offsets.items()}

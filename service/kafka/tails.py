@@ -2,7 +2,8 @@
 
 Invariant: nothing is taken from the offsets that a broker reports for a partition's end but the
 place to read on from; the embedded broker reports the start of the last batch there. Markers of
-transactions are no records, so the last record may lie before the last offset.
+transactions are no records, so the last record may lie before the last offset; what is not
+committed is none either.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from service.kafka.records import ConsumedRecord
 TAILS_TIMEOUT_SECONDS = 10.0
 STOP_TIMEOUT_SECONDS = 5.0
 FETCH_WAIT_MILLISECONDS = 20  # a partition that is read to its end must not hold up the next
+STEP_FIRST = 8  # offsets before the end: a transaction's marker is the last, and others may follow
 STEP_FACTOR = 16  # how much further back to look where only markers were found
 
 
@@ -58,57 +60,98 @@ class _Consumer(Protocol):
     def seek(self, partition: Place, offset: int) -> None: ...
     async def position(self, partition: Place) -> int: ...
     def highwater(self, partition: Place) -> int | None: ...
+    def last_stable_offset(self, partition: Place) -> int | None: ...
     async def beginning_offsets(self, partitions: Sequence[Place]) -> Mapping[Place, int]: ...
     async def end_offsets(self, partitions: Sequence[Place]) -> Mapping[Place, int]: ...
     async def getmany(self, *, timeout_ms: int) -> Mapping[Place, Sequence[Message]]: ...
 
 
-async def read_tails(config: KafkaConfig, topic: str, partitions: int) -> list[Tail]:
-    """The tail of each partition, in order. Raises Unavailable."""
+async def read_tails(
+    config: KafkaConfig, topic: str, partitions: int, *, awaits_open: bool = False
+) -> list[Tail]:
+    """The tail of each partition, in order. Raises Unavailable.
+
+    Records of a transaction that is still open count as none; `awaits_open` waits until there are
+    none, for whoever is to write behind them.
+    """
     places = [cast("Place", TopicPartition(topic, number)) for number in range(partitions)]
     with our_errors():
-        async with asyncio.timeout(TAILS_TIMEOUT_SECONDS), _consumer(config) as consumer:
+        async with (
+            asyncio.timeout(TAILS_TIMEOUT_SECONDS),
+            _consumer(config, "read_committed") as consumer,
+        ):
             firsts = await consumer.beginning_offsets(places)
             ends = await consumer.end_offsets(places)
-            tails: list[Tail] = []
-            for place in places:
-                first = firsts[place]
-                tails.append(Tail(first, await _last(consumer, place, first, ends[place])))
-    return tails
+            lasts = await _lasts(consumer, firsts, ends, awaits_open=awaits_open)
+    return [Tail(firsts[place], lasts.get(place)) for place in places]
 
 
-async def _last(consumer: _Consumer, place: Place, first: int, end: int) -> ConsumedRecord | None:
-    step = 1
-    while end > first:
-        start = max(first, end - step)
-        found = await _last_from(consumer, place, start)
-        if found is not None or start == first:
-            return found
+async def is_written(config: KafkaConfig, topic: str) -> bool:
+    """Whether anything was ever sent to the first partition, and be it not committed yet."""
+    place = cast("Place", TopicPartition(topic, 0))
+    with our_errors():
+        async with (
+            asyncio.timeout(TAILS_TIMEOUT_SECONDS),
+            _consumer(config, "read_uncommitted") as consumer,
+        ):
+            return (await consumer.end_offsets([place]))[place] > 0
+
+
+async def _lasts(
+    consumer: _Consumer,
+    firsts: Mapping[Place, int],
+    ends: Mapping[Place, int],
+    *,
+    awaits_open: bool,
+) -> Mapping[Place, ConsumedRecord]:
+    """The last record of each place that has one: looked for from further and further back."""
+    found: dict[Place, ConsumedRecord] = {}
+    looked_in = [place for place in firsts if awaits_open or ends[place] > firsts[place]]
+    step = STEP_FIRST
+    while looked_in:
+        starts = {place: max(firsts[place], ends[place] - step) for place in looked_in}
+        found |= await _lasts_from(consumer, starts, awaits_open=awaits_open)
+        looked_in = [
+            place for place in looked_in if place not in found and starts[place] > firsts[place]
+        ]
         step *= STEP_FACTOR
-    return None
+    return found
 
 
-async def _last_from(consumer: _Consumer, place: Place, start: int) -> ConsumedRecord | None:
-    """The last record from `start` on."""
-    consumer.assign([place])
-    consumer.seek(place, start)  # with no await between, or reading would begin elsewhere
-    last: Message | None = None
-    while True:
-        for messages in (await consumer.getmany(timeout_ms=FETCH_WAIT_MILLISECONDS)).values():
-            last = messages[-1]
-        highwater = consumer.highwater(place)
-        if highwater is not None and await consumer.position(place) >= highwater:
-            return None if last is None else consumed(last)
+async def _lasts_from(
+    consumer: _Consumer, starts: Mapping[Place, int], *, awaits_open: bool
+) -> Mapping[Place, ConsumedRecord]:
+    """The last record of each place from where it starts, if there is one."""
+    consumer.assign(list(starts))
+    for place, start in starts.items():
+        consumer.seek(place, start)  # with no await before, or reading would begin elsewhere
+    last: dict[Place, Message] = {}
+    behind = list(starts)
+    while behind:
+        found = await consumer.getmany(timeout_ms=FETCH_WAIT_MILLISECONDS)
+        last |= {place: messages[-1] for place, messages in found.items()}
+        behind = [
+            place
+            for place in behind
+            if not await _is_at_end(consumer, place, awaits_open=awaits_open)
+        ]
+    return {place: consumed(message) for place, message in last.items()}
+
+
+async def _is_at_end(consumer: _Consumer, place: Place, *, awaits_open: bool) -> bool:
+    end = consumer.highwater(place) if awaits_open else consumer.last_stable_offset(place)
+    return end is not None and await consumer.position(place) >= end
 
 
 @asynccontextmanager
-async def _consumer(config: KafkaConfig) -> AsyncIterator[_Consumer]:
+async def _consumer(config: KafkaConfig, isolation_level: str) -> AsyncIterator[_Consumer]:
     consumer = cast(
         "_Consumer",
         AIOKafkaConsumer(
             **link(config),
             enable_auto_commit=False,
             auto_offset_reset="none",
+            isolation_level=isolation_level,
             fetch_max_wait_ms=FETCH_WAIT_MILLISECONDS,
         ),
     )

@@ -1,11 +1,12 @@
 """The relay: publishes the log to Kafka, everything after the last published position, in order.
 
-Invariants: progress is recorded only after Kafka has acknowledged; one process publishes at a
-time, whatever dies; what Kafka loses is published again from the log.
+Invariants: progress is recorded with what Kafka has acknowledged, never before; one process
+publishes at a time, whatever dies; what Kafka loses is published again from the log.
 """
 
 from service.relay.at_least_once import AtLeastOnce
 from service.relay.delivery import Delivery, Session
+from service.relay.exactly_once import ExactlyOnce
 from service.relay.lease import Lease, LeaseLost, Term
 from service.relay.observing import NoMetrics, RelayMetrics, RelayStatus
 from service.relay.published import Recorded, published_position, recorded_progress
@@ -16,6 +17,7 @@ __all__ = [
     "AtLeastOnce",
     "Batch",
     "Delivery",
+    "ExactlyOnce",
     "Lease",
     "LeaseLost",
     "NoMetrics",

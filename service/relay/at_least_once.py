@@ -7,15 +7,16 @@ sends can repeat records, and every repeat shows by its position.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service.errors import Unavailable
-from service.event_log import EventLog
-from service.kafka import KafkaConfig, Producer, Topic, TopicDescription, Topics, read_tails
+from service.kafka import KafkaConfig, Producer, Topic, TopicDescription, Topics, is_written
 from service.postgres import Postgres
-from service.relay.lease import LEASE_SECONDS, SQL, LeaseLost, Term
-from service.relay.standing import Batch, Progress, Standing, resume
+from service.relay.exactly_once import Slots, fencing
+from service.relay.lease import Term
+from service.relay.progress import ProgressTable, find_standing, found_topic
+from service.relay.same_topic import SameTopic
+from service.relay.standing import Batch, Standing
 
 
 class AtLeastOnce:
@@ -36,19 +37,21 @@ class AtLeastOnce:
     async def session(self, term: Term) -> AsyncIterator[AtLeastOnceSession]:
         async with Topics.connect(self._config) as topics:
             topic = await self._topic(topics)
-            start = await find_standing(self._postgres, self._config, topic)
-            progress = _ProgressTable(self._postgres, term, topic.id)
+            await self._end_transactions(topics, topic)
+            start = await find_standing(
+                self._postgres, self._config, topics, topic, awaits_open=True
+            )
+            progress = ProgressTable(self._postgres, term, topic.id)
             await progress.record(start)
             async with Producer.connect(self._config) as producer:
-                yield AtLeastOnceSession(topics, topic, producer, progress, start)
+                same = SameTopic(topics, topic)
+                yield AtLeastOnceSession(topic, producer, same, progress, start)
 
     async def _topic(self, topics: Topics) -> TopicDescription:
         wanted = self._config.events_topic
         if self._creates_topics:
             await topics.create_missing(self._config.topics)
-        found = await topics.describe(wanted.name)
-        if found is None:
-            raise missing_topic(wanted.name)
+        found = await found_topic(topics, wanted)
         if self._creates_topics and self._topic_id not in {None, found.id}:
             found = await self._made_anew(topics, wanted)
         self._topic_id = found.id
@@ -62,89 +65,40 @@ class AtLeastOnce:
         """
         await topics.delete(wanted.name)
         await topics.create_missing([wanted])
-        found = await topics.describe(wanted.name)
-        if found is None:
-            raise missing_topic(wanted.name)
-        return found
+        return await found_topic(topics, wanted)
 
-
-def missing_topic(name: str) -> Unavailable:
-    detail = f"Topic {name} is missing: run `customers migrate`."
-    return Unavailable("broker_unavailable", detail)
-
-
-async def find_standing(
-    postgres: Postgres, config: KafkaConfig, topic: TopicDescription
-) -> Standing:
-    """Where publishing to the topic stands. Raises as `resume` does, and Unavailable."""
-    # Invariant: what is recorded is in the topic, and what is in the topic is in the log; so each
-    # is read before what must hold it, or a relay that publishes meanwhile would look like a loss.
-    recorded = await postgres.fetch_one(Progress, SQL["progress"], topic.name)
-    found = await read_tails(config, topic.name, topic.partitions)
-    head = await EventLog(postgres).head()
-    retention_seconds = float(config.events_retention_seconds)
-    oldest = await postgres.fetch_one(int, SQL["last_older_than"], retention_seconds)
-    return resume(head, topic.id, found, recorded, oldest or 0)
-
-
-class _ProgressTable:
-    """How far one holder of the lease has come; written only while it still holds it."""
-
-    def __init__(self, postgres: Postgres, term: Term, topic_id: str) -> None:
-        self._postgres = postgres
-        self._term = term
-        self._topic_id = topic_id
-
-    async def record(self, standing: Standing) -> None:
-        """Raises LeaseLost, and writes nothing, where somebody else has taken the lease."""
-        recorded = await self._postgres.fetch_one(
-            int,
-            SQL["record_progress"],
-            self._term.topic,
-            self._term.generation,
-            LEASE_SECONDS,
-            self._topic_id,
-            standing.epoch,
-            standing.position,
-            list(standing.tails),
-        )
-        if recorded is None:
-            raise LeaseLost
+    async def _end_transactions(self, topics: Topics, topic: TopicDescription) -> None:
+        """Keep out a relay that delivered exactly once before, and end what it left open."""
+        progress_topic = await topics.describe(self._config.progress_topic.name)
+        if progress_topic is None or not await is_written(self._config, progress_topic.name):
+            return
+        async with fencing(self._config, Slots(topic, progress_topic)):
+            pass
 
 
 class AtLeastOnceSession:
     """Publishes and records. `start` is where publishing stood when it began."""
 
+    batch_pages_max = 1
+
     def __init__(
         self,
-        topics: Topics,
         topic: TopicDescription,
         producer: Producer,
-        progress: _ProgressTable,
+        same: SameTopic,
+        progress: ProgressTable,
         start: Standing,
     ) -> None:
         self.start = start
-        self._topics = topics
         self._topic = topic
         self._producer = producer
+        self._same = same
         self._progress = progress
-        self._offsets: dict[int, int] = {}  # per partition, of the first record of the last batch
 
     async def publish(self, batch: Batch) -> None:
         if batch.records:
-            self._expect_rising(await self._producer.send(self._topic.name, batch.records))
+            self._same.expect_rising(await self._producer.send(self._topic.name, batch.records))
         await self._progress.record(batch.after)
 
     async def check(self) -> None:
-        found = await self._topics.describe(self._topic.name)
-        if found is None or found.id != self._topic.id:
-            detail = f"Topic {self._topic.name} was deleted or made again."
-            raise Unavailable("broker_unavailable", detail)
-
-    def _expect_rising(self, offsets: Mapping[int, int]) -> None:
-        """Raises Unavailable where a partition began anew under us: records before are lost."""
-        for partition, offset in offsets.items():
-            if offset <= self._offsets.get(partition, -1):
-                detail = f"Topic {self._topic.name} has lost records."
-                raise Unavailable("broker_unavailable", detail)
-        self._offsets |= offsets
+        await self._same.check()

@@ -16,11 +16,15 @@ class Session(Protocol):
     def start(self) -> Standing:
         """Where publishing stood when the session began."""
 
+    @property
+    def batch_pages_max(self) -> int:
+        """How many pages of the log a batch may have where there is a backlog."""
+
     async def publish(self, batch: Batch) -> None:
         """Return when all of it is acknowledged and the progress is durable.
 
-        Raises Unavailable: any part may have been written, in each partition a beginning; and
-        LeaseLost. Either ends the session.
+        Raises Unavailable: any part may have been written, in each partition a beginning, or all
+        or nothing, as the delivery says; and LeaseLost. Either ends the session.
         """
 
     async def check(self) -> None:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from service.kafka import KafkaConfig, Topics
 from service.postgres import Postgres
-from service.relay.at_least_once import find_standing, missing_topic
 from service.relay.lease import SQL
+from service.relay.progress import find_standing, found_topic
 
 
 class Recorded(NamedTuple):
@@ -32,9 +32,7 @@ async def published_position(postgres: Postgres, config: KafkaConfig) -> int:
 
     Raises Unavailable, and what would end a relay: ConfigurationError and Corrupt.
     """
-    name = config.events_topic.name
     async with Topics.connect(config) as topics:
-        topic = await topics.describe(name)
-    if topic is None:
-        raise missing_topic(name)
-    return (await find_standing(postgres, config, topic)).position
+        topic = await found_topic(topics, config.events_topic)
+        standing = await find_standing(postgres, config, topics, topic, awaits_open=False)
+    return standing.position

@@ -23,7 +23,7 @@ from service.relay.observing import NoMetrics, Phase, RelayMetrics, RelayStatus
 from service.relay.standing import Batch, Standing, next_batch, with_watermarks
 
 CHANNEL = "customers_log"
-BATCH_EVENTS_MAX = 1_000  # and PAGE_BYTES_MAX; one batch is sent while the next one is held
+BATCH_EVENTS_MAX = 1_000  # times `batch_pages_max`; and PAGE_BYTES_MAX. Two batches are held
 POLL_SECONDS_MIN = 0.005  # while there is something to do
 POLL_SECONDS_MAX = 0.05
 STANDBY_POLL_SECONDS = 0.25
@@ -145,7 +145,8 @@ class Relay:
         self._published = standing.position
         laggards = Laggards()
         poll_seconds = POLL_SECONDS_MIN
-        prepared = await self._prepare(standing)
+        events_max = self._batch_events_max
+        prepared = await self._prepare(standing, events_max)
         while not self._stop.is_set():
             batch, goes_on = prepared
             if not goes_on:
@@ -154,19 +155,26 @@ class Relay:
             if batch.after == standing:
                 await self._idle(min(poll_seconds, WATERMARK_SECONDS) if laggards else poll_seconds)
                 poll_seconds = min(2 * poll_seconds, POLL_SECONDS_MAX)
-                prepared = await self._prepare(standing)
+                prepared = await self._prepare(standing, self._batch_events_max)
                 continue
-            ahead = group.create_task(self._prepare(batch.after)) if goes_on else None
+            events_max = self._next_events_max(events_max, session, goes_on=goes_on)
+            ahead = group.create_task(self._prepare(batch.after, events_max)) if goes_on else None
             await self._lease.assure(term)
             await session.publish(batch)
             standing = batch.after
             self._observe(batch)
             poll_seconds = POLL_SECONDS_MIN
-            prepared = await (ahead or self._prepare(standing))
+            prepared = await (ahead or self._prepare(standing, events_max))
 
-    async def _prepare(self, standing: Standing) -> _Prepared:
+    def _next_events_max(self, events_max: int, session: Session, *, goes_on: bool) -> int:
+        """Batches grow with a backlog, and begin small again without one."""
+        if not goes_on:
+            return self._batch_events_max
+        return min(2 * events_max, self._batch_events_max * session.batch_pages_max)
+
+    async def _prepare(self, standing: Standing, events_max: int) -> _Prepared:
         self._wake.clear()  # before reading, so that what comes later wakes us
-        page = await self._log.page(standing.position, limit=self._batch_events_max)
+        page = await self._log.page(standing.position, limit=events_max)
         return _Prepared(next_batch(standing, page), page.goes_on)
 
     async def _keep_lease(self, term: Term) -> None:

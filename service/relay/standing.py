@@ -7,7 +7,7 @@ each record names, and keeps what is published again after a loss from being pub
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -85,6 +85,13 @@ def with_watermarks(
         records[partition] = [record]
         tails[partition] = standing.position
     return Batch(records, batch.after._replace(tails=tuple(tails)), batch.events)
+
+
+def newest(topic_id: str, recorded: Iterable[Progress | None]) -> Progress | None:
+    """Of what was recorded in several places, each at its time, what holds for this topic."""
+    known = [each for each in recorded if each is not None]
+    of_this = [each for each in known if each.topic_id == topic_id]
+    return max(of_this or known, key=lambda each: each.position, default=None)
 
 
 def resume(

@@ -13,21 +13,28 @@ import pytest
 
 from service.event_log import EventLog, Page
 from service.events import Position
-from service.relay import AtLeastOnce, Lease, Relay
+from service.relay import Lease, Relay
 from service.relay.delivery import Delivery, Session
 from service.relay.laggards import WATERMARK_SECONDS
 from service.relay.lease import Term
 from service.relay.standing import Batch, Standing
 from tests.servers.server import Handle
 from tests.support.logs import appending
-from tests.support.relays import World, a_world, is_true, running
+from tests.support.relays import DELIVERIES, World, a_world, is_true, running
 from tests.support.topics import chain_breaks, events_of, eventually, watermarks_of
 from tests.support.vaults import VAULT
 
 
+@pytest.fixture(params=DELIVERIES)
+def delivers(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-async def world(database: str, kafka_server: Handle, topic_suffix: str) -> AsyncIterator[World]:
-    async with a_world(database, kafka_server, topic_suffix) as world:
+async def world(
+    database: str, kafka_server: Handle, topic_suffix: str, delivers: str
+) -> AsyncIterator[World]:
+    async with a_world(database, kafka_server, topic_suffix, delivers) as world:
         yield world
 
 
@@ -106,6 +113,10 @@ class Slow:
     def start(self) -> Standing:
         return self.session.start
 
+    @property
+    def batch_pages_max(self) -> int:
+        return self.session.batch_pages_max
+
     async def publish(self, batch: Batch) -> None:
         after = batch.after.position
         await eventually(lambda: is_true(after == self.end or after in self.reads))
@@ -142,7 +153,7 @@ async def test_a_batch_that_bytes_have_cut_is_followed_by_one_that_was_read_ahea
 
     monkeypatch.setattr(EventLog, "page", noting)
     await world.append(30)
-    delivery = SlowDelivery(AtLeastOnce(world.postgres, world.config), reads, 90, [])
+    delivery = SlowDelivery(world.delivery(), reads, 90, [])
     async with running(
         Relay(
             world.postgres,

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.relay import Lease, LeaseLost, Standing, Term
-from service.relay.at_least_once import _ProgressTable
+from service.relay.progress import ProgressTable
 from tests.servers.server import Handle
-from tests.support.relays import World, a_world, is_true, running
+from tests.support.relays import DELIVERIES, World, a_world, is_true, running
 from tests.support.topics import chain_breaks, events_of, eventually
 
 STANDBY_TAKES_OVER_WITHIN_SECONDS = 4.0
@@ -22,22 +22,32 @@ import asyncio, sys
 from service.event_log import EventLog
 from service.kafka import KafkaConfig
 from service.postgres import Postgres
-from service.relay import AtLeastOnce, Lease, Relay
+from service.relay import AtLeastOnce, ExactlyOnce, Lease, Relay
 from tests.support.vaults import VAULT
 
-async def main(database_url, bootstrap_servers, prefix, idempotence):
+DELIVERIES = {"exactly-once": ExactlyOnce, "at-least-once": AtLeastOnce}
+
+async def main(database_url, bootstrap_servers, prefix, idempotence, delivers):
     config = KafkaConfig(bootstrap_servers, topic_prefix=prefix, idempotence=idempotence == "True")
     async with Postgres.connect(database_url) as postgres:
         lease = Lease(postgres, config.events_topic.name)
-        await Relay(postgres, EventLog(postgres, VAULT), AtLeastOnce(postgres, config), lease).run()
+        delivery = DELIVERIES[delivers](postgres, config)
+        await Relay(postgres, EventLog(postgres, VAULT), delivery, lease).run()
 
 asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.fixture(params=DELIVERIES)
+def delivers(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-async def world(database: str, kafka_server: Handle, topic_suffix: str) -> AsyncIterator[World]:
-    async with a_world(database, kafka_server, topic_suffix) as world:
+async def world(
+    database: str, kafka_server: Handle, topic_suffix: str, delivers: str
+) -> AsyncIterator[World]:
+    async with a_world(database, kafka_server, topic_suffix, delivers) as world:
         yield world
 
 
@@ -52,6 +62,7 @@ async def test_a_standby_takes_over_from_a_process_that_is_killed(
         world.config.bootstrap_servers,
         world.config.topic_prefix,
         str(world.config.idempotence),
+        world.delivers,
     )
     standby = world.relay()
     try:
@@ -90,7 +101,7 @@ async def test_one_that_was_thought_dead_cannot_move_progress(world: World) -> N
     zombie, successor = Lease(world.postgres, world.topic), Lease(world.postgres, world.topic)
     lost = await zombie.take()
     assert lost is not None
-    await _ProgressTable(world.postgres, lost, "id").record(standing)
+    await ProgressTable(world.postgres, lost, "id").record(standing)
     assert await successor.take() is None
 
     async def is_taken() -> bool:
@@ -98,7 +109,7 @@ async def test_one_that_was_thought_dead_cannot_move_progress(world: World) -> N
 
     await eventually(is_taken)
 
-    stale = _ProgressTable(world.postgres, lost, "id")
+    stale = ProgressTable(world.postgres, lost, "id")
     with pytest.raises(LeaseLost):
         await stale.record(Standing("epoch", 3, (3, 3)))
     with pytest.raises(LeaseLost):

@@ -13,25 +13,41 @@ from service.kafka import Topics
 from service.postgres import Postgres
 from service.relay.at_least_once import AtLeastOnceSession
 from tests.servers.server import Handle, Wipeable
-from tests.support.relays import World, a_world, is_true, running
+from tests.support.relays import (
+    AT_LEAST_ONCE,
+    DELIVERIES,
+    EXACTLY_ONCE,
+    World,
+    a_world,
+    is_true,
+    running,
+)
 from tests.support.topics import chain_breaks, events_of, eventually
 
 
+@pytest.fixture(params=DELIVERIES)
+def delivers(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-async def world(database: str, kafka_server: Handle, topic_suffix: str) -> AsyncIterator[World]:
-    async with a_world(database, kafka_server, topic_suffix) as world:
+async def world(
+    database: str, kafka_server: Handle, topic_suffix: str, delivers: str
+) -> AsyncIterator[World]:
+    async with a_world(database, kafka_server, topic_suffix, delivers) as world:
         yield world
 
 
 @pytest.fixture
 async def breakable(
-    database: str, breakable_kafka: Wipeable, topic_suffix: str
+    database: str, breakable_kafka: Wipeable, topic_suffix: str, delivers: str
 ) -> AsyncIterator[World]:
-    async with a_world(database, breakable_kafka, topic_suffix) as world:
+    async with a_world(database, breakable_kafka, topic_suffix, delivers) as world:
         world.config = replace(world.config, request_timeout_seconds=1.0)
         yield world
 
 
+@pytest.mark.parametrize("delivers", [AT_LEAST_ONCE])
 async def test_a_relay_that_was_killed_between_acknowledgement_and_progress_loses_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,12 +141,12 @@ async def test_a_topic_that_was_wiped_is_published_again(
         await breakable.append(10)
         await eventually(breakable.all_is_recorded)
         if is_running:
-            await breakable_kafka.wipe()
+            await wipe(breakable, breakable_kafka)
             await eventually(lambda: everything_is_there(breakable, 30))
             await breakable.append(10)
             await eventually(breakable.all_is_recorded)
     if not is_running:
-        await breakable_kafka.wipe()
+        await wipe(breakable, breakable_kafka)
         async with running(breakable.relay(creates_topics=True)):
             await breakable.append(10)
             await eventually(breakable.all_is_recorded)
@@ -152,6 +168,14 @@ async def test_what_is_older_than_the_topics_retention_is_not_published_again(
     records = await world.records()
     assert sorted(event.position for event in events_of(records)) == list(range(13, 31))
     assert chain_breaks(records) == []
+
+
+async def wipe(world: World, kafka: Wipeable) -> None:
+    """And migrate, where the relay does not make its topics itself."""
+    await kafka.wipe()
+    if world.delivers == EXACTLY_ONCE:
+        async with Topics.connect(world.config) as topics:
+            await topics.create_missing(world.config.topics)
 
 
 async def everything_is_there(world: World, events: int) -> bool:

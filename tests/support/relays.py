@@ -8,16 +8,30 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+import pytest
+
 from service.appender import Appender
 from service.event_log import EventLog
 from service.events import CustomerTagged
 from service.kafka import ConsumedRecord, KafkaConfig, ReceivedEvent, Topics
 from service.postgres import Postgres
-from service.relay import AtLeastOnce, Lease, NoMetrics, Relay, Standing
+from service.relay import (
+    AtLeastOnce,
+    Delivery,
+    ExactlyOnce,
+    Lease,
+    NoMetrics,
+    Relay,
+    Standing,
+)
 from tests.servers.server import Handle
 from tests.support.logs import a_change, a_creation, appending
 from tests.support.topics import events_of, read_topic
 from tests.support.vaults import VAULT
+
+EXACTLY_ONCE = "exactly-once"
+AT_LEAST_ONCE = "at-least-once"
+DELIVERIES = (pytest.param(EXACTLY_ONCE, marks=pytest.mark.real_kafka), AT_LEAST_ONCE)
 
 
 class Observed(NoMetrics):
@@ -45,17 +59,23 @@ class World:
     postgres: Postgres
     appender: Appender
     config: KafkaConfig
+    delivers: str
     observed: Observed = field(default_factory=Observed)
 
     @property
     def topic(self) -> str:
         return self.config.events_topic.name
 
+    def delivery(self, *, creates_topics: bool = False) -> Delivery:
+        if self.delivers == EXACTLY_ONCE:
+            return ExactlyOnce(self.postgres, self.config)
+        return AtLeastOnce(self.postgres, self.config, creates_topics=creates_topics)
+
     def relay(self, *, batch_events_max: int = 1_000, creates_topics: bool = False) -> Relay:
         return Relay(
             self.postgres,
             EventLog(self.postgres, VAULT),
-            AtLeastOnce(self.postgres, self.config, creates_topics=creates_topics),
+            self.delivery(creates_topics=creates_topics),
             Lease(self.postgres, self.topic),
             metrics=self.observed,
             batch_events_max=batch_events_max,
@@ -91,14 +111,18 @@ class World:
 
 
 @asynccontextmanager
-async def a_world(database: str, kafka: Handle, suffix: str) -> AsyncIterator[World]:
+async def a_world(
+    database: str, kafka: Handle, suffix: str, delivers: str | None = None
+) -> AsyncIterator[World]:
+    """`delivers` None: as is the default on such a broker."""
+    delivers = delivers or (EXACTLY_ONCE if kafka.server.real_kafka else AT_LEAST_ONCE)
     config = KafkaConfig(
         kafka.server.address, topic_prefix=f"{suffix}.", idempotence=kafka.server.real_kafka
     )
     async with Topics.connect(config) as topics:
         await topics.create_missing(config.topics)
     async with Postgres.connect(database) as postgres, appending(postgres) as appender:
-        yield World(postgres, appender, config)
+        yield World(postgres, appender, config, delivers)
 
 
 @asynccontextmanager

@@ -36,6 +36,7 @@ def _read(bootstrap_servers: str, topic: str) -> list[ConsumedRecord]:
         {
             "bootstrap.servers": bootstrap_servers,
             "group.id": "reads-without-committing",
+            "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "enable.auto.commit": False,
             "fetch.wait.max.ms": 20,
