@@ -227,6 +227,15 @@ class EventLog:
                 return
             after = Version(rows[-1].version)
 
+    async def of_customers(
+        self, after: tuple[str, int], last_customer_id: str, *, limit: int
+    ) -> list[StoredEvent]:
+        """Events of all customers up to one, by customer and version, after (customer, version)."""
+        rows = await self._reader.fetch(
+            _Row, SQL["read_customers"], *after, last_customer_id, limit
+        )
+        return [self._opened_or_damaged(row) for row in rows]
+
     async def stream_and_key(
         self, tenant: str, customer_id: CustomerId, key: str | None
     ) -> tuple[StreamHead | None, tuple[bytes, Replayed] | None]:

@@ -226,6 +226,18 @@ class Postgres:
             yield Transaction(connection)
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Transaction]:
+        """Statements that all see the database as it was at the first of them; nothing is written.
+
+        Keep it short: an open snapshot holds VACUUM up everywhere.
+        """
+        async with (
+            self._connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield Transaction(connection)
+
+    @asynccontextmanager
     async def listening(self, channel: str, heard: Callable[[], None]) -> AsyncIterator[None]:
         """Call `heard` on every NOTIFY to `channel` while the block runs; a hint that may get lost.
 

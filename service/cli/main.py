@@ -207,6 +207,34 @@ def status(as_json: AsJson = False) -> None:
     run(print_status(settings, as_json=as_json))
 
 
+@app.command()
+def verify(
+    only: Annotated[
+        str | None,
+        typer.Option(help="Only these, with commas: log, kafka, states, read-model."),
+    ] = None,
+    without_kafka: Annotated[
+        bool, typer.Option("--without-kafka", help="Leave kafka and states out.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the log, Kafka and the read model; the system may run meanwhile.
+
+    Exit code 1: something is missing, repeated, out of order, different, or should not be there.
+
+    \b
+    Examples:
+      customers verify
+      customers verify --without-kafka
+      customers verify --only kafka,states --json
+    """
+    from service.cli.verify import chosen_parts
+    from service.cli.verify import verify as run_verification
+
+    parts = chosen_parts(only, without_kafka=without_kafka)
+    run(run_verification(settings_of(), parts, as_json=as_json))
+
+
 def main() -> None:
     try:
         app(prog_name="customers")

@@ -25,6 +25,7 @@ from service.kafka.producer import Producer
 from service.kafka.records import ConsumedRecord, Headers, Record
 from service.kafka.sending import Slot
 from service.kafka.shelf import Shelf
+from service.kafka.side_by_side import SideBySide
 from service.kafka.tails import Tail, is_written, read_tails
 from service.kafka.topic_check import TopicCheck
 from service.kafka.topics import TopicDescription, Topics
@@ -44,6 +45,7 @@ __all__ = [
     "ReceivedEvent",
     "Record",
     "Shelf",
+    "SideBySide",
     "Slot",
     "State",
     "Tail",

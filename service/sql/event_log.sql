@@ -56,6 +56,18 @@ JOIN log.event ON event.customer_id = stream.customer_id AND event.position >= s
 WHERE stream.customer_id = $2 AND stream.tenant = $1 AND event.version > $3
 ORDER BY event.version LIMIT $4;
 
+-- name: read_customers
+-- A page of the log by customer and version, for whoever reads all of it so.
+SELECT page.position, page.id, page.tenant, page.customer_id, page.version, page.type, page.schema_version,
+       page.data::text, page.meta::text, page.recorded_at, page.sealed, key.wrapped, key.customer_id IS NOT NULL AND key.wrapped IS NULL
+FROM (
+    SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed
+    FROM log.event WHERE (customer_id, version) > ($1, $2) AND customer_id <= $3
+    ORDER BY customer_id, version LIMIT $4
+) AS page
+LEFT JOIN vault.customer_key AS key ON key.customer_id = page.customer_id AND page.sealed IS NOT NULL
+ORDER BY page.customer_id, page.version;
+
 -- name: customer_key
 -- A customer's key, and whether it is destroyed; no row where there is no such customer.
 SELECT key.wrapped, key.customer_id IS NOT NULL AND key.wrapped IS NULL

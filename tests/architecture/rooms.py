@@ -19,13 +19,14 @@ def _rooms(names: str) -> frozenset[str]:
 
 GROUND_FLOOR = _rooms(
     "identifiers errors upcasters events documents folding settings postgres migrations kafka"
-    " telemetry master_key vault"
+    " telemetry master_key vault findings"
 )
 
 MAY_IMPORT: Rooms = {
     "service.identifiers": _rooms(""),
     "service.errors": _rooms(""),
     "service.folding": _rooms(""),
+    "service.findings": _rooms(""),
     "service.upcasters": _rooms("errors"),
     "service.events": _rooms("errors identifiers upcasters"),
     "service.documents": _rooms("events identifiers"),
@@ -54,6 +55,9 @@ MAY_IMPORT: Rooms = {
         "appender errors event_log events identifiers kafka order postgres telemetry"
     ),
     "service.erasure": _rooms("errors event_log events identifiers kafka postgres vault"),
+    "service.verification": _rooms(
+        "errors event_log events findings identifiers kafka postgres vault"
+    ),
     "service.list_request": _rooms("errors folding"),
     "service.queries": _rooms(
         "customer documents errors event_log events folding identifiers list_request order postgres"

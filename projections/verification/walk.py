@@ -1,0 +1,233 @@
+"""Goes through all customers, some at a time, and then over what belongs to no single one.
+
+Invariants: each chunk is one snapshot of log, rows and checkpoint. What lies at or below a
+checkpoint must be shown; what lies above it is on its way, and only counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
+
+from projections.checkpoint import LOG_PARTITION
+from projections.store import DEFAULT_CURRENCY
+from projections.verification.compare import compared
+from projections.verification.held import SQL, Held, Stream, read_held
+from projections.verification.replay import Replay
+from service.event_log import EventLog, Head
+from service.events import OrderRecorded
+from service.findings import Finding, Findings, Kind, Progress
+from service.kafka import partition_for
+from service.postgres import Postgres, Reader, Transaction
+from service.vault import Vault
+
+CUSTOMERS_MAX = 200  # in one snapshot
+EVENTS_MAX = 250  # read at once; 64 MB where each is as large as a body allows
+ROWS_MAX = 1_000  # findings of one statement over a whole table; of more, the rest is not counted
+
+
+@dataclass(slots=True)
+class Compared:
+    """How many customers were compared, and of how many an event was still on its way."""
+
+    customers: int = 0
+    behind: int = 0
+    parked: int = 0
+
+
+class _Place(NamedTuple):
+    partition: int
+    epoch: str
+    position: int
+
+
+class _OddRollUp(NamedTuple):
+    customer_id: str
+    order_count: bool
+    total_spent: bool
+    last_order_at: bool
+    document_count: bool
+    document_spent: bool
+    contributions: bool
+
+
+class _Ownerless(NamedTuple):
+    place: str
+    id: str
+    in_all: int
+
+
+class _OddTag(NamedTuple):
+    customer_id: str
+    is_missing: bool
+    in_all: int
+
+
+class _OddCount(NamedTuple):
+    table: str
+    held: int
+    counted: int
+
+
+Shown = Callable[[str], int]
+"""Given a customer's id, up to which position of the log everything of it must be shown."""
+
+
+async def verify_read_model(
+    postgres: Postgres,
+    vault: Vault,
+    findings: Findings,
+    progress: Progress,
+    *,
+    default_currency: str = DEFAULT_CURRENCY,
+    customers_max: int = CUSTOMERS_MAX,
+) -> Compared:
+    """Raises Unavailable."""
+    done = Compared()
+    total = await postgres.fetch_one(int, SQL["count_streams"]) or 0
+    progress.begin("read model: customers", total)
+    after = ""
+    while True:
+        async with postgres.snapshot() as snapshot:
+            streams = await snapshot.fetch(
+                Stream, SQL["streams"], after, customers_max, default_currency
+            )
+            if not streams:
+                break
+            last = streams[-1].customer_id
+            shown = await _shown(snapshot, findings)
+            replays = await _replays(EventLog(snapshot, vault), streams, after)
+            references = _references(streams, replays)
+            held = await read_held(snapshot, [each.customer_id for each in streams], references)
+            for stream in streams:
+                _judge(stream, replays[stream.customer_id], held, shown, done, findings)
+            await _roll_ups(snapshot, after, last, default_currency, findings)
+        done.customers += len(streams)
+        progress.advance(len(streams))
+        after = last
+    await _tables(postgres, findings)
+    return done
+
+
+async def _shown(snapshot: Transaction, findings: Findings) -> Shown:
+    places = await snapshot.fetch(_Place, SQL["places"])
+    head = await EventLog(snapshot).head()
+    positions = {each.partition: _position(each, head, findings) for each in places}
+    if LOG_PARTITION in positions or not positions:
+        return lambda _: positions.get(LOG_PARTITION, 0)
+    lowest = min(positions.values())
+
+    def shown(customer_id: str) -> int:
+        return positions.get(partition_for(customer_id.encode(), len(positions)), lowest)
+
+    return shown
+
+
+def _position(place: _Place, head: Head, findings: Findings) -> int:
+    if place.epoch != head.epoch:
+        detail = "the checkpoint is of another epoch, that is another log"
+        findings.add(Finding("different", "read_model", detail, partition=place.partition))
+        return 0
+    if place.position > head.position:
+        detail = "the checkpoint is ahead of the log"
+        where = place.position, place.partition
+        findings.add(Finding("unexpected", "read_model", detail, None, *where))
+    return place.position
+
+
+async def _replays(log: EventLog, streams: Sequence[Stream], after: str) -> Mapping[str, Replay]:
+    replays = {
+        each.customer_id: Replay(each.customer_id, each.tenant, each.currency, each.shown_version)
+        for each in streams
+    }
+    place, last = (after, 2**62), streams[-1].customer_id
+    while page := await log.of_customers(place, last, limit=EVENTS_MAX):
+        for customer_id, events in groupby(page, attrgetter("customer_id")):
+            if customer_id in replays:  # else it has no row in log.stream
+                replays[customer_id].feed(list(events))
+        place = page[-1].customer_id, page[-1].version
+    return replays
+
+
+def _references(streams: Sequence[Stream], replays: Mapping[str, Replay]) -> list[str]:
+    told = [each.reference for each in streams] + [each.reference for each in replays.values()]
+    return sorted({each for each in told if each is not None})
+
+
+def _judge(
+    stream: Stream, replay: Replay, held: Held, shown: Shown, done: Compared, findings: Findings
+) -> None:
+    who, due = stream.customer_id, shown(stream.customer_id)
+    _judge_version(stream, replay, due, done, findings)
+    if stream.shown_version == 0 or stream.shown_version > stream.version:
+        return
+    if replay.deletion is not None and replay.deletion[0] > stream.shown_version:
+        # What is shown is older than the deletion, and the log is blank: nothing to compare with.
+        if replay.deletion[1] <= due and stream.document is not None:
+            detail = "the customer is still shown, and was deleted"
+            findings.add(Finding("unexpected", "read_model", detail, who, replay.deletion[1]))
+        return
+    if replay.problem is not None or replay.version != stream.shown_version:
+        detail = replay.problem or f"the log has no version {stream.shown_version}"
+        findings.add(Finding("different", "read_model", f"not to be compared: {detail}", who))
+        return
+    for finding in compared(stream, replay.rows(), held):
+        findings.add(finding)
+
+
+def _judge_version(
+    stream: Stream, replay: Replay, due: int, done: Compared, findings: Findings
+) -> None:
+    who, version = stream.customer_id, stream.shown_version
+    if stream.parked_version is not None:
+        done.parked += 1
+        detail = f"parked before version {stream.parked_version}: {stream.parked_reason}"
+        findings.add(Finding("different", "read_model", detail, who, replay.next_position))
+    elif version > stream.version:
+        detail = f"customer shows version {version}, and the log ends at {stream.version}"
+        findings.add(Finding("unexpected", "read_model", detail, who, stream.position))
+    elif version < stream.version:
+        if replay.next_position is None or replay.next_position > due:
+            done.behind += 1
+            return
+        detail = f"customer shows version {version} of {stream.version}, behind the checkpoint"
+        if version == 0:
+            detail = "customer has no row, and the checkpoint is past the creation"
+        findings.add(Finding("missing", "read_model", detail, who, replay.next_position))
+
+
+async def _roll_ups(
+    reader: Reader, after: str, last: str, default_currency: str, findings: Findings
+) -> None:
+    kind = OrderRecorded.type
+    places = {
+        "order_count": "activity.order_count",
+        "total_spent": "activity.total_spent",
+        "last_order_at": "activity.last_order_at",
+        "document_count": "orderCount",
+        "document_spent": "spentByCurrency",
+        "contributions": "the sum of contribution",
+    }
+    for odd in await reader.fetch(
+        _OddRollUp, SQL["odd_roll_ups"], after, last, kind, default_currency
+    ):
+        names = [place for field, place in places.items() if getattr(odd, field)]
+        detail = f"not what the orders in the log add up to: {', '.join(names)}"
+        findings.add(Finding("different", "read_model", detail, odd.customer_id))
+
+
+async def _tables(postgres: Postgres, findings: Findings) -> None:
+    """What no single customer's rows show."""
+    for row in await postgres.fetch(_Ownerless, SQL["ownerless"], ROWS_MAX):
+        detail = f"{row.place} has a row of nobody whom the log knows"
+        findings.add(Finding("unexpected", "read_model", detail, row.id))
+    for tag in await postgres.fetch(_OddTag, SQL["odd_tags"], ROWS_MAX):
+        kind: Kind = "missing" if tag.is_missing else "unexpected"
+        detail = "tagged lacks a row" if tag.is_missing else "tagged has a row that no profile has"
+        findings.add(Finding(kind, "read_model", detail, tag.customer_id))
+    for count in await postgres.fetch(_OddCount, SQL["odd_counts"], ROWS_MAX):
+        detail = f"{count.table} counts {count.held}, and {count.counted} customers are listed"
+        findings.add(Finding("different", "read_model", detail))
