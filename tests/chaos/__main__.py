@@ -19,6 +19,7 @@ from tests.chaos.run import Run
 MINUTES = 4.0
 SEED_MAX = 999_999
 USUAL = Size()
+DELIVERIES = ("exactly-once", "at-least-once")
 
 
 def main() -> int:
@@ -27,13 +28,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="draws faults and wishes")
     parser.add_argument("--orders", type=int, default=USUAL.orders_per_second, help="a second")
     parser.add_argument("--writes", type=float, default=USUAL.writes_per_second, help="a second")
+    parser.add_argument("--delivery", choices=DELIVERIES, default="", help="of the relay")
     parser.add_argument("--report", type=Path, default=None, help="gets .md and .json")
     given = parser.parse_args()
     seed = SystemRandom().randint(1, SEED_MAX) if given.seed is None else given.seed
     command = f"make chaos MINUTES={given.minutes:g} SEED={seed}"
     _tell(f"seed {seed}: again with {command}")
     size = Size(orders_per_second=given.orders, writes_per_second=given.writes)
-    report = asyncio.run(Run(seed, given.minutes * 60, size, _tell, command).run())
+    run = Run(seed, given.minutes * 60, size, _tell, command=command, delivery=given.delivery)
+    report = asyncio.run(run.run())
     return _end(report, given.report)
 
 

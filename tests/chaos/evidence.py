@@ -26,7 +26,8 @@ ATTEMPTS_MAX = 20  # `minPosition` waits two seconds at a time
 COMMAND_TIMEOUT_SECONDS = 30.0
 
 HEAD = "SELECT epoch, position FROM log.head"
-SHOWN = "SELECT coalesce(min(position), 0) FROM read_model.checkpoint"
+# Of the read model, and of the topic of states behind it.
+SHOWN = "SELECT coalesce(min(position), 0) FROM projection.checkpoint"
 PARKED = "SELECT count(*) FROM read_model.parked"
 BEHIND = """
 SELECT count(*) FROM unnest($1::text[], $2::bigint[]) AS sent (order_id, order_version)
@@ -43,7 +44,7 @@ FROM read_model.contribution GROUP BY currency ORDER BY currency
 class Head:
     epoch: str
     position: int
-    shown: int  # the read model shows everything up to here
+    shown: int  # everything up to here is in the read model, and in the topic of states
 
 
 async def look(database_url: str) -> Head | None:

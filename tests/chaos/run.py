@@ -17,7 +17,6 @@ from time import monotonic
 from uuid import uuid4
 
 from service.migrations import migrate
-from service.settings import Settings
 from tests.chaos import check_shown, check_writes, evidence, plan
 from tests.chaos.faults import Chaos
 from tests.chaos.findings import Findings
@@ -102,10 +101,17 @@ class Run:
     """One chaos; `tell` is for people who watch."""
 
     def __init__(
-        self, seed: int, seconds: float, size: Size, tell: Callable[[str], None], command: str = ""
+        self,
+        seed: int,
+        seconds: float,
+        size: Size,
+        tell: Callable[[str], None],
+        *,
+        command: str = "",
+        delivery: str = "",
     ) -> None:
         self._seed, self._seconds, self._size, self._tell = seed, seconds, size, tell
-        self.report = Report(seed, seconds / 60, command, [], "")
+        self.report = Report(seed, seconds / 60, command, [], delivery)
         self.evidence: Evidence | None = None
         self._phase_began = monotonic()
 
@@ -226,9 +232,13 @@ class Run:
     def _describe(self, postgres: LocalPostgres, kafka: Wipeable) -> None:
         self.report.servers = [postgres.server.kind, kafka.server.kind]
         real = kafka.server.real_kafka
-        offered = Settings.model_fields["kafka_delivery"].get_default()
-        self.report.delivery = str(offered) if real else "at-least-once"
         self.report.left_out = plan.left_out(real_kafka=real)
+
+    def _choose_delivery(self, kafka: Wipeable) -> None:
+        """The stand-in has no transactions."""
+        if not self.report.delivery:
+            real = kafka.server.real_kafka
+            self.report.delivery = "exactly-once" if real else "at-least-once"
 
     @staticmethod
     def _roles(kafka: Wipeable) -> list[str]:
@@ -250,7 +260,9 @@ class Run:
             async with Databases(postgres.server.address, migrate) as databases:
                 url = await databases.create()
                 prefix = uuid4().hex[:8]
-                async with installed(folder, url, kafka.server, prefix) as system:
+                self._choose_delivery(kafka)
+                settings = {"KAFKA_DELIVERY": self.report.delivery}
+                async with installed(folder, url, kafka.server, prefix, **settings) as system:
                     yield postgres, kafka, system
         finally:
             await kafka.stop()

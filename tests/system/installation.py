@@ -135,14 +135,18 @@ class Installation:
 
 @asynccontextmanager
 async def installed(
-    folder: Path, database_url: str, kafka: Server, prefix: str
+    folder: Path, database_url: str, kafka: Server, prefix: str, **more: str
 ) -> AsyncIterator[Installation]:
-    """Migrated, with a token that may do everything in tenant `default`; no role runs yet."""
+    """Migrated, with a token that may do everything in tenant `default`; no role runs yet.
+
+    `more` are settings of all roles.
+    """
     settings = {
         "DATABASE_URL": database_url,
         "KAFKA_BOOTSTRAP_SERVERS": kafka.address,
         "KAFKA_TOPIC_PREFIX": f"{prefix}.",
         "KAFKA_IDEMPOTENCE": str(kafka.real_kafka).lower(),
+        **more,
     }
     timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_SECONDS)
     connector = aiohttp.TCPConnector(limit=0)
