@@ -186,7 +186,9 @@ class Run:
         self._tell(f"at rest with {head.position:,} events: looking at everything")
         self.report.events = head.position
         seen = await self._read_topic(load, head.position)
+        self._phase("reading the topic")
         log = await read_log(system.database_url)
+        self._phase("reading the log")
         asking = evidence.Asking(system, urls)
         writes, own = load.writes(), load.own()
         every = {*load.prepared.customers, *load.prepared.shared, *(each["id"] for each in own)}
@@ -196,6 +198,7 @@ class Run:
         ]
         histories = await asking.histories(with_history)
         count, models = await asking.listed(head.position)
+        self._phase("asking the API")
         self.report.writes = dict(check_writes.counts(writes))
         self.evidence = Evidence(
             *(writes, own, orders, unknown, load.prepared, head, log, shown, histories),
@@ -222,8 +225,9 @@ class Run:
     async def _judge(self, system: Installation) -> None:
         assert self.evidence is not None
         self.report.findings.add_all(self.evidence.judge())
+        self._phase("judging")
         self.report.findings.add_all(await check_by_command(system))
-        self._phase("judgement")
+        self._phase("customers verify")
 
     def _phase(self, name: str) -> None:
         self.report.seconds[name] = monotonic() - self._phase_began
