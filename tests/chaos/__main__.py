@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--writes", type=float, default=USUAL.writes_per_second, help="a second")
     parser.add_argument("--delivery", choices=DELIVERIES, default="", help="of the relay")
     parser.add_argument("--report", type=Path, default=None, help="gets .md and .json")
+    parser.add_argument("--logs", type=Path, default=None, help="folder for the roles' logs")
     given = parser.parse_args()
     seed = SystemRandom().randint(1, SEED_MAX) if given.seed is None else given.seed
     command = f"make chaos MINUTES={given.minutes:g} SEED={seed}"
@@ -37,6 +38,8 @@ def main() -> int:
     size = Size(orders_per_second=given.orders, writes_per_second=given.writes)
     run = Run(seed, given.minutes * 60, size, _tell, command=command, delivery=given.delivery)
     report = asyncio.run(run.run())
+    if given.logs is not None:
+        run.save_logs(given.logs)
     return _end(report, given.report)
 
 

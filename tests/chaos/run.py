@@ -39,7 +39,7 @@ from tests.system.installation import Installation, installed
 PARTITIONS = 6
 ROLES = ("api", "api", "relay", "relay", "projections", "projections", "intake", "intake")
 CREATED_AT_ONCE = 16
-BEHIND_MAX, BEHIND_AGAIN = 40_000, 15_000  # events that the read model may lack
+BEHIND_MAX, BEHIND_AGAIN = 150_000, 100_000  # events that the read model may lack
 PACE_SECONDS = 1.0
 TELL_SECONDS = 15.0
 # A postmaster's death must lose nothing, a machine's is not tried: fsync as in production.
@@ -113,6 +113,7 @@ class Run:
         self._seed, self._seconds, self._size, self._tell = seed, seconds, size, tell
         self.report = Report(seed, seconds / 60, command, [], delivery)
         self.evidence: Evidence | None = None
+        self.logs: list[tuple[str, list[str]]] = []  # by role, of every process there was
         self._phase_began = monotonic()
 
     async def run(self) -> Report:
@@ -139,9 +140,16 @@ class Run:
                 await self._gather(system, load, urls)
             finally:
                 await load.end()
+                self.logs = [(role.name, list(role.process.said)) for role in system.roles]
             supervisor.check_logs()
             await self._judge(system)
         return self.report
+
+    def save_logs(self, folder: Path) -> None:
+        """A file for every process of a role that there was, in the order of their starts."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, (name, lines) in enumerate(self.logs, start=1):
+            (folder / f"{number:03}-{name}.log").write_text("".join(lines), encoding="utf-8")
 
     async def _break(self, chaos: Chaos, supervisor: Supervisor, load: Load) -> None:
         faults = plan.draw(self._seed, self._seconds, real_kafka=chaos.kafka.server.real_kafka)
