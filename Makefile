@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11
 
-.PHONY: help install run test check format lock bench clean
+.PHONY: help install run test check format lock bench chaos clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ lock: .venv/dev ## resolve pyproject.toml into the two lock files again
 
 bench: .venv/dev ## the benchmark, in ratios to a bare handler (SIZE=10000 by default)
 	@$(BIN)/python -m benchmarks --size $(or $(SIZE),10000) $(ARGS)
+
+chaos: .venv/dev ## load under which everything is killed, then the proof (MINUTES=4, SEED=random)
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),4) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 clean: ## remove .venv and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from service.embedded.child_process import end, free_port, last_line, run, spawn, until
+from tests.servers import pausing
 from tests.servers.choice import Source, find_java
 from tests.servers.kafka_client import is_ready
 from tests.servers.server import Server, ServerUnavailable
@@ -105,10 +106,23 @@ class LocalKafka:
         await self.start()
 
     async def wipe(self) -> None:
-        """As if its disk had been lost: no topic, no offset, no transaction is left."""
+        """As if its disk had been lost: no topic, no offset, no transaction is left.
+
+        The data goes from under the running broker, which is killed only then.
+        """
+        lost = self._directory / "lost"
+        (self._directory / "data").rename(lost)
         await self._end(signal.SIGKILL)
-        shutil.rmtree(self._directory / "data")
+        shutil.rmtree(lost)
         await self.start()
+
+    def pause(self) -> None:
+        assert self._process is not None, "not started"
+        pausing.pause(self._process.pid)
+
+    def wake(self) -> None:
+        assert self._process is not None, "not started"
+        pausing.wake(self._process.pid)
 
     def _prepare(self, cache: Path) -> None:
         data = self._directory / "data"

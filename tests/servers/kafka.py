@@ -9,6 +9,7 @@ from typing import Final
 
 from service.embedded import EmbeddedBroker, EmbeddedError
 from service.embedded.child_process import free_port
+from tests.servers import pausing
 from tests.servers.apache_kafka import SETTINGS, LocalKafka
 from tests.servers.choice import Source, Surroundings
 from tests.servers.kafka_client import cluster_id, is_ready
@@ -58,6 +59,12 @@ class LocalBroker:
 
     async def wipe(self) -> None:
         await self.restart()
+
+    def pause(self) -> None:
+        pausing.pause(self._broker.process_id)
+
+    def wake(self) -> None:
+        pausing.wake(self._broker.process_id)
 
 
 async def start_kafka(here: Surroundings, order: Sequence[Source]) -> Handle:

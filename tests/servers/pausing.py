@@ -1,6 +1,8 @@
-"""Makes a server hang without ending it: its connections stay open, and nothing is answered."""
+"""Stopping a server's processes for a while, and waking them: SIGSTOP and SIGCONT.
 
-from __future__ import annotations
+Invariant: the first process is stopped first and woken last, so no child is missed that it starts
+meanwhile, and none answers for it while it sleeps.
+"""
 
 import os
 import signal
@@ -9,31 +11,51 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
+def pause(process_id: int) -> None:
+    """It and all that it has started."""
+    os.kill(process_id, signal.SIGSTOP)
+    for child in descendants(process_id):
+        _send(child, signal.SIGSTOP)
+
+
+def wake(process_id: int) -> None:
+    """Harmless where it was not paused, or has ended."""
+    for child in descendants(process_id):
+        _send(child, signal.SIGCONT)
+    _send(process_id, signal.SIGCONT)
+
+
 @contextmanager
 def paused(process_id: int) -> Iterator[None]:
-    """The process and all it has started stand still for the length of the block."""
-    stopped = [process_id]
-    os.kill(process_id, signal.SIGSTOP)  # first, so that it starts no other meanwhile
+    """It hangs for the length of the block: its connections stay open, and nothing is answered."""
+    pause(process_id)
     try:
-        for child in _descendants(process_id):
-            with suppress(ProcessLookupError):  # it has just ended
-                os.kill(child, signal.SIGSTOP)
-                stopped.append(child)
         yield
     finally:
-        for each in reversed(stopped):
-            with suppress(ProcessLookupError):
-                os.kill(each, signal.SIGCONT)
+        wake(process_id)
 
 
-def _descendants(process_id: int) -> list[int]:
-    """By /proc: the fourth field of `stat`, after a name in brackets, is the parent."""
-    parents: dict[int, int] = {}
+def descendants(process_id: int) -> list[int]:
+    """Linux tells through /proc; elsewhere none are found."""
+    parents: dict[int, list[int]] = {}
+    for child, parent in _processes():
+        parents.setdefault(parent, []).append(child)
+    found, new = [], [process_id]
+    while new:
+        children = parents.get(new.pop(), [])
+        found += children
+        new += children
+    return found
+
+
+def _processes() -> Iterator[tuple[int, int]]:
+    """Each with its parent. In /proc/N/stat the parent is the second word behind the name."""
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            parents[int(folder.name)] = int(fields[1])
-    found = [process_id]
-    for each in found:  # grows on the way
-        found += [child for child, parent in parents.items() if parent == each]
-    return found[1:]
+            words = (folder / "stat").read_text().rpartition(")")[2].split()
+            yield int(folder.name), int(words[1])
+
+
+def _send(process_id: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process_id, number)

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ import asyncpg
 
 from service.embedded import EmbeddedError, EmbeddedPostgres
 from service.embedded.child_process import free_port
+from tests.servers import pausing
 from tests.servers.choice import Source, Surroundings
 from tests.servers.server import (
     ContainerServer,
@@ -34,9 +35,9 @@ SETTINGS: Final = {"fsync": "off", "max_connections": str(CONNECTIONS_MAX)}
 class LocalPostgres:
     """The embedded PostgreSQL, in a temporary folder that ends with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] = SETTINGS) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="customers-test-postgres-"))
-        self._postgres = EmbeddedPostgres(self._directory, settings=SETTINGS)
+        self._postgres = EmbeddedPostgres(self._directory, settings=settings)
         self._server: Server | None = None
 
     @property
@@ -63,6 +64,12 @@ class LocalPostgres:
     async def restart(self) -> None:
         await self._postgres.stop()
         await self._postgres.start()
+
+    def pause(self) -> None:
+        pausing.pause(self._postgres.process_id)
+
+    def wake(self) -> None:
+        pausing.wake(self._postgres.process_id)
 
 
 async def start_postgres(here: Surroundings, order: Sequence[Source]) -> Handle:

@@ -41,6 +41,12 @@ class Controllable(Protocol):
     async def restart(self) -> None:
         """Start it at the same address, after stopping it where it runs."""
 
+    def pause(self) -> None:
+        """Its processes stand still, and nobody is told (SIGSTOP)."""
+
+    def wake(self) -> None:
+        """After `pause`; harmless otherwise."""
+
 
 @runtime_checkable
 class Wipeable(Controllable, Protocol):
