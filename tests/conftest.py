@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pytest
 
+import tests.support.searching  # noqa: F401 - hypothesis is told how to search
 from tests.servers.apache_kafka import kafka_version
 from tests.servers.choice import Source, Surroundings, look_around, order_kafka, order_postgres
 from tests.servers.databases import Databases

@@ -66,7 +66,10 @@ class Dependencies:
 class App:
     """Answers requests; `serve` puts it behind a port."""
 
-    def __init__(self, router: Router[Answering], observer: RequestObserver) -> None:
+    def __init__(
+        self, router: Router[Answering], observer: RequestObserver, *, has_rate_limit: bool
+    ) -> None:
+        self._has_rate_limit = has_rate_limit
         self._router = router
         self._observer = observer
         self._log = structlog.get_logger()
@@ -85,7 +88,8 @@ class App:
         finally:
             self.in_flight -= 1
         response.headers[X_REQUEST_ID] = request_id
-        response.headers.update(told(request))
+        if self._has_rate_limit:
+            response.headers.update(told(request))
         if self.is_draining:
             response.force_close()
         route = UNKNOWN_ROUTE if found is None else found[0].template
@@ -148,7 +152,8 @@ def build_app(
                     slots,
                 )
                 router.add(route.method, prefix + route.path, endpoint)
-    return App(router, observer)
+    has_rate_limit = dependencies is not None and dependencies.rate_limit is not None
+    return App(router, observer, has_rate_limit=has_rate_limit)
 
 
 def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler]]:

@@ -61,11 +61,13 @@ class Endpoint:
         _check_epoch(request, epoch)
         query = self._query.read(request.rel_url.raw_query_string)
         call = Call(request, request_id, self._route, self._prefix, parts, principal, epoch, query)
+        if self._body is None or self._validate is None:
+            async with self._slots:
+                return await self._handler(call)
         with Held(self._slots) as held:
-            if self._body is not None and self._validate is not None:
-                call.body_bytes = await read_body(request, self._body.media_types, held)
-                call.body = validated(self._validate, call.body_bytes)
-            async with self._slots.take():
+            call.body_bytes = await read_body(request, self._body.media_types, held)
+            call.body = validated(self._validate, call.body_bytes)
+            async with self._slots:
                 return await self._handler(call)
 
 

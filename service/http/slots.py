@@ -9,8 +9,6 @@ by BODIES_BYTES_MAX. A request takes its slot when it has arrived whole: slow se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from service.http.problems import Refused
 
@@ -21,23 +19,23 @@ BODIES_BYTES_MAX = 64 * 1024 * 1024  # of requests that are not answered yet: 25
 
 
 class Slots:
-    """For all customer routes of one process."""
+    """For all customer routes of one process. Entered, as a context, it gives a slot.
+
+    Raises Refused `overloaded` where none becomes free in time.
+    """
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._bodies_bytes = 0
 
-    @asynccontextmanager
-    async def take(self) -> AsyncIterator[None]:
-        """Be at work for the length of the block. Raises Refused `overloaded`."""
+    async def __aenter__(self) -> None:
         if self._free.locked():
             await self._wait()
         else:
             await self._free.acquire()
-        try:
-            yield
-        finally:
-            self._free.release()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._free.release()
 
     async def _wait(self) -> None:
         try:
