@@ -29,7 +29,7 @@ from tests.support.vaults import VAULT
 
 pytestmark = pytest.mark.real_kafka
 
-SETTLED_WITHIN_SECONDS = 5.0  # less than Kafka takes to abort what nobody has ended
+SETTLED_WITHIN_SECONDS = 9.0  # less than Kafka takes to abort what nobody has ended
 
 
 @pytest.fixture
