@@ -16,8 +16,8 @@ from confluent_kafka.admin import AdminClient
 from service.errors import ConfigurationError, Corrupt
 from service.kafka import Topics
 from service.relay import Relay
-from tests.integration.test_exactly_once import each_is_there_once
 from tests.servers.server import Handle, Wipeable
+from tests.support.dying import each_is_there_once
 from tests.support.relays import (
     AT_LEAST_ONCE,
     EXACTLY_ONCE,
