@@ -43,6 +43,7 @@ from service.kafka.sending import (
 
 TRANSACTION_TIMEOUT_SECONDS = 10.0  # then Kafka aborts what nobody has ended
 COMMIT_TIMEOUT_SECONDS = 10.0
+COORDINATOR_TIMEOUT_SECONDS = 8.0  # shorter than SEND_TIMEOUT_SECONDS, to tell why
 NEXT_TRANSACTION_SECONDS = 0.002
 
 _FENCED = "another producer has the transactional id now"
@@ -172,7 +173,15 @@ class TransactionalProducer:
 
 async def _start(producer: _Producer, transactional_id: str) -> None:
     try:
-        await producer.start()
+        async with asyncio.timeout(COORDINATOR_TIMEOUT_SECONDS):
+            await producer.start()
+    except TimeoutError as error:
+        detail = (
+            "Kafka's coordinator of transactions did not answer. Where there are fewer than three"
+            " brokers, Kafka needs transaction.state.log.replication.factor and"
+            " transaction.state.log.min.isr that they can meet."
+        )
+        raise Unavailable("broker_unavailable", detail) from error
     except (IncompatibleBrokerVersion, UnsupportedVersionError, UnknownError) as error:
         raise ConfigurationError(
             f"this Kafka refuses transactions ({type(error).__name__}), which exactly-once needs:"

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import confluent_kafka
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from service.embedded import EmbeddedBroker
 from service.erasure import look_in_topics
@@ -20,72 +21,22 @@ from service.events import Position
 from service.identifiers import CustomerId
 from service.kafka import KafkaConfig, Slot, Topics, TransactionalProducer
 from service.relay import ExactlyOnce, Lease, LeaseLost, published_position
-from service.relay.progress import ProgressTable
 from service.relay.standing import Batch, Standing, next_batch
 from tests.servers.server import Handle
+from tests.support.dying import STEPS, Step, die_at, each_is_there_once, hanging_at
 from tests.support.relays import AT_LEAST_ONCE, EXACTLY_ONCE, World, a_world, running
-from tests.support.topics import chain_breaks, events_of, eventually
+from tests.support.topics import eventually
 from tests.support.vaults import VAULT
 
 pytestmark = pytest.mark.real_kafka
 
-SETTLED_WITHIN_SECONDS = 5.0  # less than Kafka takes to abort what nobody has ended
+SETTLED_WITHIN_SECONDS = 9.0  # less than Kafka takes to abort what nobody has ended
 
 
 @pytest.fixture
 async def world(database: str, kafka_server: Handle, topic_suffix: str) -> AsyncIterator[World]:
     async with a_world(database, kafka_server, topic_suffix, EXACTLY_ONCE) as world:
         yield world
-
-
-async def each_is_there_once(world: World, events: int) -> None:
-    records = await world.records()
-    assert sorted(event.position for event in events_of(records)) == list(range(1, events + 1))
-    assert chain_breaks(records) == []
-
-
-Step = tuple[type, str, bool]
-STEPS = {
-    "before anything is sent": (TransactionalProducer, "write", False),
-    "after sending": (TransactionalProducer, "write", True),
-    "before the commit": (TransactionalProducer, "commit", False),
-    "after the commit": (TransactionalProducer, "commit", True),
-    "before the mirror": (ProgressTable, "record", False),
-    "after the mirror": (ProgressTable, "record", True),
-}
-
-
-@asynccontextmanager
-async def hanging_at(step: Step, time: int = 2) -> AsyncIterator[asyncio.Event]:
-    """In the block whoever comes to the step for so many times stays there. Says when one has.
-
-    The first time may be a session's start, which has its own.
-    """
-    owner, name, is_after = step
-    reached, times, original = asyncio.Event(), 0, getattr(owner, name)
-
-    async def hang(self: object, *arguments: object) -> object:
-        nonlocal times
-        times += 1
-        if times < time:
-            return await original(self, *arguments)
-        if is_after:
-            await original(self, *arguments)
-        reached.set()
-        return await asyncio.Event().wait()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(owner, name, hang)
-        yield reached
-
-
-async def die_at(world: World, step: Step, time: int = 2) -> None:
-    """A relay that is killed there: nothing of it goes on but what Kafka has."""
-    async with hanging_at(step, time) as reached:
-        dying = asyncio.create_task(world.relay(batch_events_max=10).run())
-        await asyncio.wait_for(reached.wait(), 20)
-        dying.cancel()
-        await asyncio.wait([dying])
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
@@ -273,6 +224,19 @@ async def test_a_backlog_is_published_in_batches_that_grow(world: World) -> None
         await eventually(world.all_is_recorded)
     assert world.observed.sizes[:6] == [50, 100, 200, 250, 250, 250]
     await each_is_there_once(world, 1_200)
+
+
+async def test_a_coordinator_that_does_not_answer_is_told_with_its_settings(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AIOKafkaProducer, "start", hang)
+    monkeypatch.setattr("service.kafka.transactional_producer.COORDINATOR_TIMEOUT_SECONDS", 0.1)
+    with pytest.raises(Unavailable, match=r"transaction\.state\.log\.replication\.factor"):
+        async with TransactionalProducer.connect(world.config, "any"):
+            pass
 
 
 async def test_a_broker_without_transactions_is_told_with_the_setting() -> None:
