@@ -112,3 +112,30 @@ async def test_a_process_with_anothers_user_ends_with_one_sentence(
     said = api.process.wait_for("grant the user the role of its process")
     assert "permission denied for function forget_old_keys" in said
     assert api.process.process.wait(20) == 2
+
+
+async def test_an_api_that_lacks_a_right_says_which_and_does_the_rest(
+    installation: Installation, users: Mapping[str, str]
+) -> None:
+    system = installation
+    api = await system.start("api", DATABASE_URL=users["customers_api"])
+    async with Postgres.connect(system.database_url, pool_size_max=1) as owner:
+        await owner.execute("REVOKE SELECT ON read_model.customer FROM customers_api")
+        await owner.execute("REVOKE EXECUTE ON FUNCTION log.append FROM customers_api")
+
+    refused = (("GET", "/user", None), ("POST", "/user", {"email": "joe@example.com"}))
+    for method, path, body in refused:
+        async with system.session.request(
+            method, api.url + path, json=body, headers=system.headers
+        ) as answer:
+            problem = await answer.json()
+        assert (answer.status, problem["code"]) == (503, "database_not_ready")
+        assert "permission denied" not in json.dumps(problem)
+    assert api.logged("permission denied for view customer")
+    assert api.logged("permission denied for function append")
+    assert {json.loads(line)["event"] for line in api.failures} == {"right_missing"}
+
+    await system.command("migrate")
+    await ask(system, api, "GET", "/user")
+    await ask(system, api, "POST", "/user", {"email": "joe@example.com"})
+    api.process.stop()
