@@ -140,6 +140,7 @@ class Intake:
         topic, or for a log that was set back since, is not trusted. The topic is read again."""
         config, name = self._config, self._config.orders_topic.name
         epoch = (await self._log.head()).epoch
+        await self._recorder.probe()  # a right that is missing is not left for the first order
         async with Topics.connect(config) as topics:
             if self._creates_topics:
                 await topics.create_missing(config.topics)

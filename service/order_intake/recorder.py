@@ -56,13 +56,17 @@ class Recorder:
             waiting = again
         return outcomes
 
+    async def probe(self) -> None:
+        """Record nothing. Raises where the database takes no orders from us."""
+        await self._call([])
+
     async def _judge(self, messages: Sequence[OrderMessage]) -> list[_Answer]:
         """Where the database refuses a batch, only the message that is at fault may suffer."""
         try:
             return await self._call(messages)
         except Corrupt:
             if len(messages) == 1:
-                await self._call([])  # raises where no message is at fault
+                await self.probe()  # raises where no message is at fault
                 return ["refused"]
         middle = len(messages) // 2
         return [*await self._judge(messages[:middle]), *await self._judge(messages[middle:])]

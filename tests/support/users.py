@@ -27,9 +27,9 @@ async def users_of(database_url: str) -> AsyncIterator[Mapping[str, str]]:
         for role, name in names.items():
             await owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}' IN ROLE {role}")
         yield {role: named(name, password, database_url) for role, name in names.items()}
-        for name in names.values():
-            await owner.execute(f"DROP ROLE {name}")
     finally:
+        for name in names.values():
+            await owner.execute(f"DROP ROLE IF EXISTS {name}")
         await owner.close()
 
 

@@ -5,7 +5,9 @@ Invariant: no process under test ever has the owner's address.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
@@ -17,6 +19,7 @@ from tests.support.topics import events_of, eventually, read_topic
 from tests.support.users import users_of
 from tests.system.installation import Installation, Role
 
+END_TIMEOUT_SECONDS = 20.0
 PROCESSES = {role.removeprefix("customers_"): role for role in ROLES}
 WHO_IS_CONNECTED = """
 SELECT DISTINCT application_name || ' ' || split_part(usename, '_', 2)
@@ -105,10 +108,48 @@ async def _live(system: Installation, api: Role) -> None:
     assert types == ["created", "order_recorded", "updated", "address_added", "deleted"]
 
 
+@pytest.mark.parametrize(
+    ("name", "others", "lacking"),
+    [
+        ("api", "customers_relay", "function forget_old_keys"),
+        ("relay", "customers_intake", "schema (relay|vault)"),
+        ("projections", "customers_relay", "schema (projection|read_model)"),
+        ("intake", "customers_relay", "function record_orders"),
+    ],
+)
 async def test_a_process_with_anothers_user_ends_with_one_sentence(
+    name: str, others: str, lacking: str, installation: Installation, users: Mapping[str, str]
+) -> None:
+    role = installation.launch(name, DATABASE_URL=users[others])
+    said = await asyncio.to_thread(role.process.wait_for, "grant the user the role of its process")
+    assert await asyncio.to_thread(role.process.process.wait, END_TIMEOUT_SECONDS) == 2
+    sentences = [line for line in role.process.said if not line.startswith("{")]
+    assert len(sentences) == 1, role.process.said
+    assert re.search(f"permission denied for {lacking}", sentences[0]), said
+
+
+async def test_an_api_that_lacks_a_right_says_which_and_does_the_rest(
     installation: Installation, users: Mapping[str, str]
 ) -> None:
-    api = installation.launch("api", DATABASE_URL=users["customers_relay"])
-    said = api.process.wait_for("grant the user the role of its process")
-    assert "permission denied for function forget_old_keys" in said
-    assert api.process.process.wait(20) == 2
+    system = installation
+    api = await system.start("api", DATABASE_URL=users["customers_api"])
+    async with Postgres.connect(system.database_url, pool_size_max=1) as owner:
+        await owner.execute("REVOKE SELECT ON read_model.customer FROM customers_api")
+        await owner.execute("REVOKE EXECUTE ON FUNCTION log.append FROM customers_api")
+
+    refused = (("GET", "/user", None), ("POST", "/user", {"email": "joe@example.com"}))
+    for method, path, body in refused:
+        async with system.session.request(
+            method, api.url + path, json=body, headers=system.headers
+        ) as answer:
+            problem = await answer.json()
+        assert (answer.status, problem["code"]) == (503, "database_not_ready")
+        assert "permission denied" not in json.dumps(problem)
+    assert api.logged("permission denied for view customer")
+    assert api.logged("permission denied for function append")
+    assert {json.loads(line)["event"] for line in api.failures} == {"right_missing"}
+
+    await system.command("migrate")
+    await ask(system, api, "GET", "/user")
+    await ask(system, api, "POST", "/user", {"email": "joe@example.com"})
+    api.process.stop()
