@@ -51,6 +51,11 @@ class Findings:
             self.listed.append(finding)
         self.counts[place] += 1
 
+    def add_unlisted(self, where: Where, kind: Kind, count: int) -> None:
+        """So many more of the same, of which nothing else was read."""
+        if count > 0:
+            self.counts[where, kind] += count
+
 
 class Progress(Protocol):
     """Told how far a verification is; must not block or raise."""

@@ -120,34 +120,42 @@ SELECT place, id, count(*) OVER () FROM (
 ORDER BY place, id LIMIT $1;
 
 -- name: odd_tags
--- Tags of a profile that `tagged` lacks, and rows of `tagged` that no profile has.
-SELECT id, is_missing, count(*) OVER () FROM (
-    SELECT profile.id, true AS is_missing
-    FROM customers_v1.profile CROSS JOIN LATERAL unnest(profile.tags) AS held (tag)
-    WHERE NOT EXISTS (SELECT FROM customers_v1.tagged
-                      WHERE tagged.tag = held.tag AND tagged.created_at = profile.created_at AND tagged.id = profile.id)
-    UNION ALL
-    SELECT tagged.id, false
-    FROM customers_v1.tagged
-    LEFT JOIN customers_v1.profile ON profile.id = tagged.id AND profile.created_at = tagged.created_at
-    WHERE profile.id IS NULL OR tagged.tag <> ALL (profile.tags)
+-- Tags of a profile that `tagged` lacks, and rows of `tagged` that no profile has; how many of each.
+SELECT id, is_missing, in_all FROM (
+    SELECT id, is_missing, count(*) OVER (PARTITION BY is_missing) AS in_all,
+           row_number() OVER (PARTITION BY is_missing ORDER BY id) AS number
+    FROM (
+        SELECT profile.id, true AS is_missing
+        FROM customers_v1.profile CROSS JOIN LATERAL unnest(profile.tags) AS held (tag)
+        WHERE NOT EXISTS (SELECT FROM customers_v1.tagged
+                          WHERE tagged.tag = held.tag AND tagged.created_at = profile.created_at AND tagged.id = profile.id)
+        UNION ALL
+        SELECT tagged.id, false
+        FROM customers_v1.tagged
+        LEFT JOIN customers_v1.profile ON profile.id = tagged.id AND profile.created_at = tagged.created_at
+        WHERE profile.id IS NULL OR tagged.tag <> ALL (profile.tags)
+    ) AS odd
 ) AS row
-ORDER BY id, is_missing LIMIT $1;
+WHERE number <= $1
+ORDER BY id, is_missing;
 
 -- name: odd_counts
--- Counters that are not what profiles add up to.
-SELECT 'counter', coalesce(held.count, 0), coalesce(counted.count, 0) FROM customers_v1.counter AS held
-FULL JOIN (
-    SELECT profile.tenant, tag.id AS tag, profile.is_active, count(*) AS count
-    FROM customers_v1.profile CROSS JOIN LATERAL unnest(array_append(profile.tags, 0)) AS tag (id)
-    GROUP BY profile.tenant, tag.id, profile.is_active
-) AS counted ON counted.tenant = held.tenant AND counted.tag = held.tag AND counted.is_active = held.is_active
-WHERE coalesce(held.count, 0) <> coalesce(counted.count, 0)
-UNION ALL
-SELECT 'day', coalesce(held.count, 0), coalesce(counted.count, 0) FROM customers_v1.day AS held
-FULL JOIN (
-    SELECT tenant, (created_at AT TIME ZONE 'UTC')::date AS day, count(*) AS count
-    FROM customers_v1.profile GROUP BY tenant, (created_at AT TIME ZONE 'UTC')::date
-) AS counted ON counted.tenant = held.tenant AND counted.day = held.day
-WHERE coalesce(held.count, 0) <> coalesce(counted.count, 0)
-ORDER BY 1, 2, 3 LIMIT $1;
+-- Counters that are not what profiles add up to; how many in all.
+SELECT place, held, counted, count(*) OVER () FROM (
+    SELECT 'counter' AS place, coalesce(held.count, 0) AS held, coalesce(counted.count, 0) AS counted
+    FROM customers_v1.counter AS held
+    FULL JOIN (
+        SELECT profile.tenant, tag.id AS tag, profile.is_active, count(*) AS count
+        FROM customers_v1.profile CROSS JOIN LATERAL unnest(array_append(profile.tags, 0)) AS tag (id)
+        GROUP BY profile.tenant, tag.id, profile.is_active
+    ) AS counted ON counted.tenant = held.tenant AND counted.tag = held.tag AND counted.is_active = held.is_active
+    UNION ALL
+    SELECT 'day', coalesce(held.count, 0), coalesce(counted.count, 0)
+    FROM customers_v1.day AS held
+    FULL JOIN (
+        SELECT tenant, (created_at AT TIME ZONE 'UTC')::date AS day, count(*) AS count
+        FROM customers_v1.profile GROUP BY tenant, (created_at AT TIME ZONE 'UTC')::date
+    ) AS counted ON counted.tenant = held.tenant AND counted.day = held.day
+) AS row
+WHERE held <> counted
+ORDER BY place, held, counted LIMIT $1;

@@ -26,7 +26,7 @@ from service.vault import Vault
 
 CHUNK_CUSTOMERS_MAX = 200  # in one snapshot
 EVENTS_MAX = 250  # read at once; 64 MB where each is as large as a body allows
-ROWS_MAX = 1_000  # findings of one statement over a whole table; of more, the rest is not counted
+ROWS_MAX = 1_000  # findings of one statement over a whole table; of more, the rest is only counted
 
 
 @dataclass(slots=True)
@@ -70,6 +70,7 @@ class _OddCount(NamedTuple):
     table: str
     held: int
     counted: int
+    in_all: int
 
 
 Shown = Callable[[str], int]
@@ -221,13 +222,31 @@ async def _roll_ups(
 
 async def _tables(postgres: Postgres, findings: Findings) -> None:
     """What no single customer's rows show."""
-    for row in await postgres.fetch(_Ownerless, SQL["ownerless"], ROWS_MAX):
+    ownerless = await postgres.fetch(_Ownerless, SQL["ownerless"], ROWS_MAX)
+    for row in ownerless:
         detail = f"{row.place} has a row of nobody whom the log knows"
         findings.add(Finding("unexpected", "read_model", detail, row.id))
-    for tag in await postgres.fetch(_OddTag, SQL["odd_tags"], ROWS_MAX):
-        kind: Kind = "missing" if tag.is_missing else "unexpected"
-        detail = "tagged lacks a row" if tag.is_missing else "tagged has a row that no profile has"
-        findings.add(Finding(kind, "read_model", detail, tag.customer_id))
-    for count in await postgres.fetch(_OddCount, SQL["odd_counts"], ROWS_MAX):
+    if ownerless:
+        _add_rest(findings, "unexpected", ownerless[0].in_all - len(ownerless))
+    tags = await postgres.fetch(_OddTag, SQL["odd_tags"], ROWS_MAX)
+    missing = [each for each in tags if each.is_missing]
+    unexpected = [each for each in tags if not each.is_missing]
+    _add_tags(findings, missing, "missing", "tagged lacks a row")
+    _add_tags(findings, unexpected, "unexpected", "tagged has a row that no profile has")
+    counts = await postgres.fetch(_OddCount, SQL["odd_counts"], ROWS_MAX)
+    for count in counts:
         detail = f"{count.table} counts {count.held}, and {count.counted} customers are listed"
         findings.add(Finding("different", "read_model", detail))
+    if counts:
+        _add_rest(findings, "different", counts[0].in_all - len(counts))
+
+
+def _add_rest(findings: Findings, kind: Kind, count: int) -> None:
+    findings.add_unlisted("read_model", kind, count)
+
+
+def _add_tags(findings: Findings, tags: Sequence[_OddTag], kind: Kind, detail: str) -> None:
+    for tag in tags:
+        findings.add(Finding(kind, "read_model", detail, tag.customer_id))
+    if tags:
+        _add_rest(findings, kind, tags[0].in_all - len(tags))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Protocol, cast
 
 from aiokafka import AIOKafkaConsumer
@@ -24,6 +25,7 @@ START_TIMEOUT_SECONDS = 15.0
 REQUEST_TIMEOUT_SECONDS = 10.0
 STOP_TIMEOUT_SECONDS = 5.0
 FETCH_WAIT_MILLISECONDS = 20
+OPEN_SECONDS_MAX = 3.0  # how long a transaction that is open at the end is waited for
 BATCH_RECORDS_MAX = 500
 PARTITION_BYTES_MAX = 1024 * 1024  # fetched ahead of each partition
 
@@ -87,10 +89,8 @@ class SideBySide:
         place = self._places[partition]
         with our_errors():
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                while True:
-                    end = self._ends.get(partition)
-                    if end is not None and await self._consumer.position(place) >= end:
-                        return []
+                patience = monotonic() + OPEN_SECONDS_MAX
+                while not await self._is_at_end(partition, is_patient=monotonic() < patience):
                     found = await self._consumer.getmany(
                         place, timeout_ms=FETCH_WAIT_MILLISECONDS, max_records=BATCH_RECORDS_MAX
                     )
@@ -98,16 +98,25 @@ class SideBySide:
                     records = [consumed(each) for each in found.get(place, ())]
                     if records := [each for each in records if end is None or each.offset < end]:
                         return records
+        return []
+
+    async def _is_at_end(self, partition: int, *, is_patient: bool) -> bool:
+        """A commit is acknowledged a moment before its records can be read, so an open transaction
+        is waited for; one that nobody ends is no part of the topic."""
+        end = self._ends.get(partition)
+        if end is None:
+            return False
+        place = self._places[partition]
+        position = await self._consumer.position(place)
+        stable = self._consumer.last_stable_offset(place)
+        is_open = stable is not None and 0 <= stable <= position < end
+        return position >= end or (is_open and not is_patient)
 
     def _end(self, partition: int) -> int | None:
-        """Where it ends as of the first answer; None before that. What is not committed by then
-        is no part of it."""
+        """Where it ends as of the first answer; None before that."""
         if partition not in self._ends:
-            place = self._places[partition]
-            end = self._consumer.highwater(place)
+            end = self._consumer.highwater(self._places[partition])
             if end is None:
                 return None
-            stable = self._consumer.last_stable_offset(place)
-            has_stable = stable is not None and stable >= 0
-            self._ends[partition] = min(end, stable or 0) if has_stable else end
+            self._ends[partition] = end
         return self._ends[partition]

@@ -20,7 +20,7 @@ WHERE (is_orphan OR is_back_in_time) AND position > $1
 ORDER BY position;
 
 -- name: beyond_head
-SELECT event.position FROM log.event
+SELECT event.position, count(*) OVER () FROM log.event
 WHERE event.position > (SELECT head.position FROM log.head) ORDER BY event.position LIMIT $1;
 
 -- name: count_streams
@@ -95,19 +95,28 @@ WHERE accepted.order_id IS NULL OR accepted.customer_id <> recorded.customer_id
    OR accepted.order_version <> recorded.order_version OR recorded.is_unordered
 ORDER BY recorded.customer_id, recorded.position;
 
--- name: accepted_orders
--- A page of the orders that were accepted, and whether the log has recorded each.
-WITH page AS MATERIALIZED (
-    SELECT tenant, order_id, customer_id FROM log.accepted_order
+-- name: accepted_place
+-- The last of so many accepted orders after one; no row: there is none.
+SELECT tenant, order_id FROM (
+    SELECT tenant, order_id FROM log.accepted_order
     WHERE (tenant, order_id) > ($1, $2) ORDER BY tenant, order_id LIMIT $3
-), recorded AS (
-    SELECT DISTINCT event.tenant, event.customer_id, event.data -> 'order' ->> 'orderId' AS order_id
-    FROM log.event WHERE event.customer_id IN (SELECT page.customer_id FROM page) AND event.type = $4
+) AS page ORDER BY tenant DESC, order_id DESC LIMIT 1;
+
+-- name: unrecorded_orders
+-- Whose accepted orders, after one and up to another, the log has not recorded. A difference of
+-- sets, because a join would be planned as a loop: nobody can guess how many orders there are.
+WITH page AS MATERIALIZED (
+    SELECT customer_id, tenant, order_id FROM log.accepted_order
+    WHERE (tenant, order_id) > ($1, $2) AND (tenant, order_id) <= ($3, $4)
 )
-SELECT page.tenant, page.order_id, page.customer_id, recorded.order_id IS NOT NULL AS is_recorded
-FROM page
-LEFT JOIN recorded ON recorded.tenant = page.tenant AND recorded.customer_id = page.customer_id AND recorded.order_id = page.order_id
-ORDER BY page.tenant, page.order_id;
+SELECT odd.customer_id FROM (
+    SELECT customer_id, tenant, order_id FROM page
+    EXCEPT
+    SELECT event.customer_id, event.tenant, event.data -> 'order' ->> 'orderId'
+    FROM (SELECT DISTINCT customer_id FROM page) AS customer
+    JOIN log.event ON event.customer_id = customer.customer_id AND event.type = $5
+) AS odd
+ORDER BY odd.customer_id;
 
 -- name: idempotency
 -- A page of the remembered keys, and whether the log has the event that each answer showed.

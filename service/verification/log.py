@@ -18,7 +18,7 @@ from service.events import (
     OrderRecorded,
     decode,
 )
-from service.findings import LISTED_OF_A_KIND_MAX, Finding, Findings, Progress
+from service.findings import Finding, Findings, Progress
 from service.postgres import Postgres, Reader, load_statements
 from service.vault import Vault
 from service.verification.streams import Stream, stream_findings
@@ -45,6 +45,11 @@ class _Odd(NamedTuple):
     is_back_in_time: bool
 
 
+class _Beyond(NamedTuple):
+    position: int
+    in_all: int
+
+
 class _OddClaim(NamedTuple):
     customer_id: str
     is_living: bool
@@ -61,8 +66,6 @@ class _OddOrder(NamedTuple):
 class _Accepted(NamedTuple):
     tenant: str
     order_id: str
-    customer_id: str
-    is_recorded: bool
 
 
 class _Remembered(NamedTuple):
@@ -83,9 +86,7 @@ async def verify_log(
         until = min(head.position, after + EVENTS_MAX)
         await _positions(postgres, after, until, findings)
         progress.advance(until - after)
-    for position in await postgres.fetch(int, SQL["beyond_head"], LISTED_OF_A_KIND_MAX):
-        detail = "an event lies beyond the position that log.head names"
-        findings.add(Finding("unexpected", "log", detail, position=position))
+    await _beyond(postgres, findings)
     streams = await postgres.fetch_one(int, SQL["count_streams"]) or 0
     progress.begin("log: streams", streams)
     customers = await _streams(postgres, vault, findings, progress)
@@ -93,6 +94,15 @@ async def verify_log(
     await _accepted_orders(postgres, findings)
     await _idempotency(postgres, findings)
     return LogCompared(head.position, customers)
+
+
+async def _beyond(postgres: Postgres, findings: Findings) -> None:
+    beyond = await postgres.fetch(_Beyond, SQL["beyond_head"], ROWS_MAX)
+    for event in beyond:
+        detail = "an event lies beyond the position that log.head names"
+        findings.add(Finding("unexpected", "log", detail, position=event.position))
+    if beyond:
+        findings.add_unlisted("log", "unexpected", beyond[0].in_all - len(beyond))
 
 
 async def _positions(postgres: Postgres, after: int, until: int, findings: Findings) -> None:
@@ -203,17 +213,17 @@ async def _claims(postgres: Postgres, findings: Findings) -> None:
         if not claim.is_living:
             detail = "a claim in log.email_claim of a customer who does not live in that tenant"
         findings.add(Finding("unexpected", "log", detail, claim.customer_id))
+    if odd:
+        findings.add_unlisted("log", "unexpected", odd[0].in_all - len(odd))
 
 
 async def _accepted_orders(postgres: Postgres, findings: Findings) -> None:
-    place = "", ""
-    kind = OrderRecorded.type
-    while page := await postgres.fetch(_Accepted, SQL["accepted_orders"], *place, ROWS_MAX, kind):
-        for order in page:
-            if not order.is_recorded:
-                detail = "log.accepted_order has an order that the log has not recorded"
-                findings.add(Finding("unexpected", "log", detail, order.customer_id))
-        place = page[-1].tenant, page[-1].order_id
+    place, kind = _Accepted("", ""), OrderRecorded.type
+    while last := await postgres.fetch_one(_Accepted, SQL["accepted_place"], *place, ROWS_MAX):
+        for customer_id in await postgres.fetch(str, SQL["unrecorded_orders"], *place, *last, kind):
+            detail = "log.accepted_order has an order that the log has not recorded"
+            findings.add(Finding("unexpected", "log", detail, customer_id))
+        place = last
 
 
 async def _idempotency(postgres: Postgres, findings: Findings) -> None:

@@ -16,7 +16,9 @@ from uuid import uuid4
 import pytest
 
 from service.kafka import WATERMARK_TYPE, ConsumedRecord
-from tests.integration.test_verify_topic import (
+from tests.servers.databases import Databases
+from tests.servers.server import Handle
+from tests.support.crafted import (
     Records,
     copied,
     header,
@@ -26,8 +28,6 @@ from tests.integration.test_verify_topic import (
     with_header,
     worked_on,
 )
-from tests.servers.databases import Databases
-from tests.servers.server import Handle
 from tests.support.topics import eventually
 from tests.support.verifying import System, a_system
 

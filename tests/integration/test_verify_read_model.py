@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from projections import customers
-from projections.verification import verify_read_model
+from projections.verification import verify_read_model, walk
 from service.events import CustomerTagged, Order
 from service.findings import Findings, Kind
 from tests.servers.databases import Databases
@@ -209,6 +209,22 @@ async def test_a_checkpoint_of_another_log_is_said(
         await system.damage(f"UPDATE projection.checkpoint SET {change}")  # noqa: S608
         findings = await verified(system)
         assert text in of(findings, "read_model", kind)[0].detail
+
+
+async def test_all_are_counted_and_some_are_read(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk, "ROWS_MAX", 2)
+    async with system.mended("customers_v1.tagged", "customers_v1.counter"):
+        await system.damage(
+            "DELETE FROM customers_v1.tagged",
+            "INSERT INTO customers_v1.tagged SELECT 9, now(), n FROM generate_series(1, 7) AS n",
+            "UPDATE customers_v1.counter SET count = count + 1",
+        )
+        counts = (await verified(system)).counts
+        assert counts["read_model", "unexpected"] == 7
+        assert counts["read_model", "missing"] == 8
+        assert counts["read_model", "different"] == 6
 
 
 async def test_a_fault_of_the_fold_shows_in_the_sums(

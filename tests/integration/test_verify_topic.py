@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from uuid import uuid4
 
-import confluent_kafka.admin
 import pytest
 
 from service.findings import Kind
-from service.kafka import WATERMARK_TYPE, ConsumedRecord, Topics, received
+from service.kafka import ConsumedRecord
 from tests.servers.databases import Databases
 from tests.servers.server import Handle
+from tests.support.crafted import (
+    Records,
+    copied,
+    header,
+    position,
+    watermarks,
+    with_header,
+    worked_on,
+)
 from tests.support.verifying import System, a_system, of
 
-Records = dict[int, list[ConsumedRecord]]
 ROUNDS_MAX = 10
-EVENTS_MIN = 6  # in the partition that is worked on
+LATE_SECONDS = 1.0  # after which a transaction ends
 
 
 @pytest.fixture(scope="module")
@@ -42,52 +48,11 @@ async def healthy(made: System) -> Records:
     return await made.records_of(made.topic)
 
 
-def watermarks(records: Records) -> list[tuple[int, int]]:
-    """Partition and place of those that others come after."""
-    return [
-        (partition, place)
-        for partition, of_one in records.items()
-        for place, each in enumerate(of_one[:-1])
-        if not is_event(each)
-    ]
-
-
 @pytest.fixture
 async def system(made: System, healthy: Records) -> System:
     await made.craft(made.topic, healthy)
     assert (await made.verify_topic()).listed == []
     return made
-
-
-def header(record: ConsumedRecord, name: str) -> bytes | None:
-    return dict(record.headers).get(name)
-
-
-def with_header(record: ConsumedRecord, name: str, value: bytes) -> ConsumedRecord:
-    return record._replace(headers=tuple({**dict(record.headers), name: value}.items()))
-
-
-def position(record: ConsumedRecord) -> int:
-    told = received(record)
-    assert told is not None
-    return told.position
-
-
-def is_event(record: ConsumedRecord) -> bool:
-    return header(record, "ce_type") != WATERMARK_TYPE.encode()
-
-
-def worked_on(records: Records) -> tuple[int, list[int]]:
-    """A partition with enough events, and where they are in it."""
-    for partition, of_one in records.items():
-        places = [place for place, each in enumerate(of_one) if is_event(each)]
-        if len(places) >= EVENTS_MIN:
-            return partition, places
-    raise AssertionError("no partition has enough events")
-
-
-def copied(records: Records) -> Records:
-    return {partition: list(of_one) for partition, of_one in records.items()}
 
 
 async def found(
@@ -110,24 +75,6 @@ async def test_an_event_that_was_lost_is_missing(
     lost = position(records[partition].pop(places[number]))
     said = await found(system, records, "missing", page_events_max=page_events_max)
     assert said == [(lost, partition, "the event is not in the topic")]
-
-
-async def test_an_event_lost_at_the_end_is_missing_where_it_was_acknowledged(
-    system: System, healthy: Records
-) -> None:
-    records = copied(healthy)
-    partition, places = worked_on(records)
-    lost = position(records[partition][places[-1]])
-    del records[partition][places[-1] :]
-    await system.craft(system.topic, records)
-    assert (await system.verify_topic()).listed == [], "nobody knows that it was published"
-    async with Topics.connect(system.config) as topics:
-        topic = await topics.describe(system.topic)
-    assert topic is not None
-    async with system.mended("relay.progress"):
-        await system.damage(f"UPDATE relay.progress SET topic_id = '{topic.id}'")  # noqa: S608
-        (missing,) = of(await system.verify_topic(), "kafka", "missing")
-        assert (missing.position, missing.partition) == (lost, partition)
 
 
 @pytest.mark.parametrize("page_events_max", [1_000, 3])
@@ -248,64 +195,6 @@ async def test_a_record_of_somebody_else_is_unexpected(system: System, healthy: 
     ((_, where, detail),) = await found(system, records, "unexpected")
     assert where == partition
     assert detail == "the record is none of ours"
-
-
-async def test_what_is_older_than_the_retention_may_be_gone(
-    system: System, healthy: Records
-) -> None:
-    records = copied(healthy)
-    partition, places = worked_on(records)
-    del records[partition][: places[3]]
-    first = with_header(records[partition][0], "ce_previousposition", b"0")
-    records[partition][0] = first
-    assert len(await found(system, records, "missing")) >= 3
-    short = replace(system.config, events_retention_seconds=1)
-    assert (await system.verify_topic(config=short)).listed == []
-
-
-async def test_a_hole_is_missing_however_old_it_is(system: System, healthy: Records) -> None:
-    records = copied(healthy)
-    partition, places = worked_on(records)
-    lost = position(records[partition].pop(places[2]))
-    await system.craft(system.topic, records)
-    short = replace(system.config, events_retention_seconds=1)
-    (missing,) = (await system.verify_topic(config=short)).listed
-    assert (missing.kind, missing.position) == ("missing", lost)
-
-
-@pytest.mark.real_kafka
-async def test_what_kafka_has_removed_from_the_front_is_not_missing(
-    system: System, healthy: Records
-) -> None:
-    partition, places = worked_on(healthy)
-    admin = confluent_kafka.admin.AdminClient(
-        {"bootstrap.servers": system.config.bootstrap_servers}
-    )
-    end = confluent_kafka.TopicPartition(system.topic, partition, places[3])
-    for removed in admin.delete_records([end]).values():
-        removed.result(20)
-    assert (await system.verify_topic()).listed == []
-
-
-@pytest.mark.real_kafka
-async def test_only_what_is_committed_is_read(system: System, healthy: Records) -> None:
-    """A transaction that was aborted, and one that nobody ends, hold a repeat each."""
-    partition, places = worked_on(healthy)
-    again = healthy[partition][places[1]]
-    servers = system.config.bootstrap_servers
-    for name, is_ended in (("aborted", True), ("open", False)):
-        producer = confluent_kafka.Producer(
-            {"bootstrap.servers": servers, "transactional.id": f"{name}-{uuid4().hex}"}
-        )
-        producer.init_transactions(20)
-        producer.begin_transaction()
-        producer.produce(
-            system.topic, again.value, again.key, partition, headers=list(again.headers)
-        )
-        producer.flush(20)
-        if is_ended:
-            producer.abort_transaction(20)
-        assert (await system.verify_topic()).listed == []
 
 
 async def test_a_customer_deleted_since_is_compared_but_for_the_person(
