@@ -16,7 +16,6 @@ from pathlib import Path
 from time import monotonic
 from uuid import uuid4
 
-from service.migrations import migrate
 from tests.chaos import check_shown, check_writes, evidence, plan
 from tests.chaos.faults import Chaos
 from tests.chaos.findings import Findings
@@ -30,7 +29,6 @@ from tests.chaos.subscriber import Seen
 from tests.chaos.supervisor import Supervisor
 from tests.chaos.verify import check_by_command
 from tests.servers.choice import Source, Surroundings, look_around, order_kafka
-from tests.servers.databases import Databases
 from tests.servers.kafka import start_kafka
 from tests.servers.postgres import CONNECTIONS_MAX, LocalPostgres
 from tests.servers.server import Wipeable
@@ -269,13 +267,11 @@ class Run:
         kafka = await _start_kafka()
         try:
             await postgres.start()
-            async with Databases(postgres.server.address, migrate) as databases:
-                url = await databases.create()
-                prefix = uuid4().hex[:8]
-                self._choose_delivery(kafka)
-                settings = {"KAFKA_DELIVERY": self.report.delivery}
-                async with installed(folder, url, kafka.server, prefix, **settings) as system:
-                    yield postgres, kafka, system
+            self._choose_delivery(kafka)
+            settings = {"KAFKA_DELIVERY": self.report.delivery}
+            url = postgres.server.address
+            async with installed(folder, url, kafka.server, "chaos", **settings) as system:
+                yield postgres, kafka, system
         finally:
             await kafka.stop()
             await postgres.stop()
