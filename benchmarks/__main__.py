@@ -36,6 +36,7 @@ from tests.servers.server import ServerUnavailable
 
 PARTS = (*GROUPS, "pipeline", "visible", "intake")
 SCOPES = "customers:read,customers:write"
+DELIVERIES = ("exactly-once", "at-least-once")
 EXIT_FAILED = 1
 EXIT_WRONG_USE = 2
 
@@ -49,13 +50,15 @@ def main() -> None:
     wanted = arguments.only or PARTS
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(sizes, wanted, is_saved=arguments.save))
+            runner.run(_run(sizes, wanted, arguments.delivery, is_saved=arguments.save))
     except (ProcessFailed, ServerFailed, ServerUnavailable, wrk.LoadFailed) as error:
         print(error, file=sys.stderr)
         sys.exit(EXIT_FAILED)
 
 
-async def _run(sizes: Sizes, wanted: Sequence[str], *, is_saved: bool) -> None:
+async def _run(
+    sizes: Sizes, wanted: Sequence[str], delivery: str | None, *, is_saved: bool
+) -> None:
     tell = _teller()
     folder = Path(tempfile.mkdtemp(prefix="customers-benchmark-"))
     async with AsyncExitStack() as stack:
@@ -67,7 +70,7 @@ async def _run(sizes: Sizes, wanted: Sequence[str], *, is_saved: bool) -> None:
         postgres = await describe(database_url)
         tell(f"PostgreSQL {postgres}; {kafka.server.kind}")
         service = Service(
-            folder, database_url, kafka.server.address, has_real_kafka=kafka.server.real_kafka
+            folder, database_url, kafka.server.address, kafka.server.real_kafka, delivery
         )
         figures = await _measure(service, sizes, wanted, tell)
         command = f"python -m benchmarks {' '.join(sys.argv[1:])}".strip()
@@ -103,6 +106,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=10_000, help="customers in the read model")
     parser.add_argument("--only", action="append", choices=PARTS, help="may be given repeatedly")
     parser.add_argument("--seconds", type=float, help="of load for each row")
+    parser.add_argument("--delivery", choices=DELIVERIES, help="the relay's; default: its own")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/SIZE.*")
     return parser.parse_args()
 

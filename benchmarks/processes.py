@@ -49,6 +49,7 @@ class Service:
     database_url: str
     bootstrap_servers: str
     has_real_kafka: bool = True
+    delivery: str | None = None  # of the relay; None: the service's own choice
 
     def command(self, *arguments: str) -> str:
         """Run a command of `customers` to its end; what it printed. Raises ProcessFailed."""
@@ -84,8 +85,10 @@ class Service:
             "DATA_DIRECTORY": str(self.folder),
             "HTTP_PORT": str(port),
         }
-        if not self.has_real_kafka:  # the stand-in knows neither
-            settings |= {"KAFKA_DELIVERY": "at-least-once", "KAFKA_IDEMPOTENCE": "false"}
+        if not self.has_real_kafka:  # the stand-in has none
+            settings["KAFKA_IDEMPOTENCE"] = "false"
+        if self.delivery is not None:
+            settings["KAFKA_DELIVERY"] = self.delivery
         return bare | {PREFIX + name: value for name, value in settings.items()}
 
 

@@ -45,6 +45,7 @@ def run_up(settings: Settings, *, as_json: bool) -> None:
 async def _up(settings: Settings, as_json: bool, stop: asyncio.Event) -> None:
     port = API_PORT if settings.http_port is None else settings.http_port
     _refuse_taken_port(settings.http_host, port)
+    settings.delivery(is_embedded=settings.kafka_bootstrap_servers is None)  # or refuses it
     if not as_json:
         say(f"Starting; what is stored is in {settings.data_directory}.")
     async with servers(settings) as found:

@@ -1,6 +1,7 @@
 """What Kafka holds of a customer: the records of its key, and dead letters that name it.
 
-Invariant: each topic is read from its first record to its end, so what is not found is not there.
+Invariant: each topic is read from its first record to its end, records that were never committed
+included, so what is not found is not there.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ async def _read(
         raise Unavailable("broker_unavailable", f"There is no topic {topic.name}: run migrate.")
     every = range(found.partitions)
     partitions = every if key is None else [partition_for(key, found.partitions)]
-    async with Shelf.open(config, topic.name, f"{config.topic_prefix}{_GROUP}") as shelf:
+    group_id = f"{config.topic_prefix}{_GROUP}"
+    async with Shelf.open(config, topic.name, group_id, sees_aborted=True) as shelf:
         for partition in partitions:
             async for records in shelf.read(partition):
                 for record in filter(matches, records):

@@ -23,10 +23,11 @@ EVENTS_RETENTION_DAYS = 7
 
 _DAY_MS = 86_400_000
 _DESCRIPTION = (
-    "CloudEvents 1.0 in Kafka's binary mode. A customer's events keep their order. A record may "
-    "come twice, and `ce_position` tells so; `ce_previousposition` tells a loss. Skip types you do "
-    "not know. Fields marked `x-personal` tell about a person. An installation may put a prefix "
-    "before the topics' names and keep events for longer or shorter."
+    "CloudEvents 1.0 in Kafka's binary mode. A customer's events keep their order. Read with "
+    "`isolation.level=read_committed`, and each comes once; on a broker without transactions a "
+    "record may come twice, and `ce_position` tells so. `ce_previousposition` tells a loss. Skip "
+    "types you do not know. Fields marked `x-personal` tell about a person. An installation may "
+    "put a prefix before the topics' names and keep events for longer or shorter."
 )
 
 

@@ -50,8 +50,10 @@ class Shelf:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: KafkaConfig, topic: str, group_id: str) -> AsyncIterator[Shelf]:
-        """Raises Unavailable where no broker answers."""
+    async def open(
+        cls, config: KafkaConfig, topic: str, group_id: str, *, sees_aborted: bool = False
+    ) -> AsyncIterator[Shelf]:
+        """`sees_aborted`: also what was never committed. Raises Unavailable."""
         with our_errors():
             consumer = cast(
                 "_Consumer",
@@ -60,7 +62,7 @@ class Shelf:
                     group_id=group_id,
                     enable_auto_commit=False,
                     auto_offset_reset="earliest",
-                    isolation_level="read_committed",
+                    isolation_level="read_uncommitted" if sees_aborted else "read_committed",
                     fetch_max_wait_ms=FETCH_WAIT_MILLISECONDS,
                 ),
             )

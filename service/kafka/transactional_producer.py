@@ -16,7 +16,9 @@ from typing import Protocol, cast
 import aiokafka.producer.sender
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    IllegalOperation,
     IncompatibleBrokerVersion,
+    KafkaError,
     ProducerFenced,
     TransactionalIdAuthorizationFailed,
     UnknownError,
@@ -42,6 +44,8 @@ from service.kafka.sending import (
 TRANSACTION_TIMEOUT_SECONDS = 10.0  # then Kafka aborts what nobody has ended
 COMMIT_TIMEOUT_SECONDS = 10.0
 NEXT_TRANSACTION_SECONDS = 0.002
+
+_FENCED = "another producer has the transactional id now"
 
 # A commit is answered before it is written to every partition, and until then Kafka refuses the
 # next transaction. The client asks again after 20 ms, which no option of its changes.
@@ -78,7 +82,7 @@ class TransactionalProducer:
     async def connect(
         cls, config: KafkaConfig, transactional_id: str
     ) -> AsyncIterator[TransactionalProducer]:
-        """Fences who had the id before; what that one left open is aborted when this returns.
+        """Fences who had the id before; what that one left open has ended when this returns.
 
         Raises Unavailable, and ConfigurationError where the broker knows no transactions.
         """
@@ -108,7 +112,7 @@ class TransactionalProducer:
         transaction of the same id closes it, within a moment of this call's return.
         Raises Unavailable and Fenced.
         """
-        with _errors():
+        with self._errors():
             async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
                 await self._begin(slots)
                 await self._producer.abort_transaction()
@@ -118,15 +122,14 @@ class TransactionalProducer:
 
         Nobody who reads committed sees any of it before `commit`. Raises Unavailable and Fenced.
         """
-        with _errors():
+        with self._errors():
             async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                 await self._begin(records.keys())
                 return await send_all(self._producer, records)
 
     async def commit(self) -> None:
-        """Raises Unavailable, when it may have been committed or not, and Fenced, when it was not
-        unless it had been before."""
-        with _errors():
+        """Raises Unavailable and Fenced; then only Kafka knows whether it was committed."""
+        with self._errors():
             async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
                 self._expect_alive()
                 await self._producer.commit_transaction()
@@ -142,12 +145,29 @@ class TransactionalProducer:
         for slot in slots:
             manager.maybe_add_partition_to_txn(TopicPartition(*slot))
 
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        with our_errors():
+            try:
+                yield
+            except ProducerFenced as error:
+                raise Fenced(_FENCED) from error
+            except (IllegalOperation, AssertionError):  # how it says that it has ended meanwhile
+                self._expect_alive()
+                raise
+
     def _expect_alive(self) -> None:
         """Raise what has ended the client's own work, of which it says nothing by itself."""
         manager = self._producer._txn_manager  # noqa: SLF001 - it only asserts that there is none
         ending = manager.wait_for_transaction_end()
-        if manager.is_fatal_error() and ending is not None:
+        if not manager.is_fatal_error():
+            return
+        if ending is None:
+            raise KafkaError("ended before the first transaction")
+        try:
             ending.result()
+        except ProducerFenced as error:
+            raise Fenced(_FENCED) from error
 
 
 async def _start(producer: _Producer, transactional_id: str) -> None:
@@ -168,12 +188,3 @@ def _hear_last(producer: _Producer) -> None:
     ending = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001 - see `_begin`
     if ending is not None:
         ending.add_done_callback(heard)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    with our_errors():
-        try:
-            yield
-        except ProducerFenced as error:
-            raise Fenced("another producer has the transactional id now") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from random import Random
@@ -167,11 +166,11 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(
     async with relays.running(breakable.world.relay()), running(breakable.worker()):
         await breakable.append(1)
         await eventually(breakable.model.is_up_to_date)
-    await breakable_kafka.wipe()
+    await relays.wipe(breakable.world, breakable_kafka)
     await breakable.append(2, prefix="more_")
     async with relays.running(breakable.world.relay(creates_topics=True)):
         await eventually(breakable.every_partition_tells_of_the_head)
-    ends = Counter(record.partition for record in await breakable.world.records())
+    ends = {each.partition: each.offset + 1 for each in await breakable.world.records()}
     await breakable.set_offsets(ends)
 
     async with running(breakable.worker()):
@@ -186,7 +185,7 @@ async def test_a_worker_notices_that_its_topic_was_wiped(
     async with relays.running(relay), running(breakable.worker()):
         await breakable.append(1)
         await eventually(breakable.model.is_up_to_date)
-        await breakable_kafka.wipe()
+        await relays.wipe(breakable.world, breakable_kafka)
         await breakable.append(2, prefix="more_")
         await eventually(breakable.model.is_up_to_date, 40)
     await breakable.model.assert_exact()
@@ -203,7 +202,7 @@ async def test_what_kafka_lacks_is_read_from_the_log_in_pages_bounded_in_bytes(
             await eventually(pipeline.model.is_up_to_date)
         await pipeline.append(2, prefix="lost_")
         await eventually(pipeline.every_partition_tells_of_the_head)
-        ends = Counter(record.partition for record in await pipeline.world.records())
+        ends = {each.partition: each.offset + 1 for each in await pipeline.world.records()}
         await pipeline.set_offsets(ends)
         missing = await pipeline.world.head() - await pipeline.model.checkpoints.position()
         bridged = pipeline.model.observed.bridged

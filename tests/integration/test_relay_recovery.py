@@ -10,17 +10,17 @@ import pytest
 
 from service.errors import ConfigurationError, Corrupt
 from service.kafka import Topics
-from service.postgres import Postgres
 from service.relay.at_least_once import AtLeastOnceSession
 from tests.servers.server import Handle, Wipeable
 from tests.support.relays import (
     AT_LEAST_ONCE,
     DELIVERIES,
-    EXACTLY_ONCE,
     World,
     a_world,
     is_true,
+    make_old,
     running,
+    wipe,
 )
 from tests.support.topics import chain_breaks, events_of, eventually
 
@@ -170,27 +170,8 @@ async def test_what_is_older_than_the_topics_retention_is_not_published_again(
     assert chain_breaks(records) == []
 
 
-async def wipe(world: World, kafka: Wipeable) -> None:
-    """And migrate, where the relay does not make its topics itself."""
-    await kafka.wipe()
-    if world.delivers == EXACTLY_ONCE:
-        async with Topics.connect(world.config) as topics:
-            await topics.create_missing(world.config.topics)
-
-
 async def everything_is_there(world: World, events: int) -> bool:
     async with Topics.connect(world.config) as topics:
         if await topics.describe(world.topic) is None:
             return False
     return {event.position for event in await world.events()} == set(range(1, events + 1))
-
-
-async def make_old(postgres: Postgres, up_to: int) -> None:
-    """As if those events had been recorded long ago."""
-    async with postgres.transaction() as transaction:
-        await transaction.execute("ALTER TABLE log.event DISABLE TRIGGER event_append_only")
-        await transaction.execute(
-            "UPDATE log.event SET recorded_at = now() - interval '8 days' WHERE position <= $1",
-            up_to,
-        )
-        await transaction.execute("ALTER TABLE log.event ENABLE TRIGGER event_append_only")

@@ -24,7 +24,7 @@ from service.relay import (
     Relay,
     Standing,
 )
-from tests.servers.server import Handle
+from tests.servers.server import Handle, Wipeable
 from tests.support.logs import a_change, a_creation, appending
 from tests.support.topics import events_of, read_topic
 from tests.support.vaults import VAULT
@@ -39,11 +39,14 @@ class Observed(NoMetrics):
 
     def __init__(self) -> None:
         self.events = 0
+        self.sizes: list[int] = []  # of batches with events
         self.failures: list[str] = []
         self.lags: list[int] = []
 
     def published(self, position: int, events: int) -> None:  # noqa: ARG002
         self.events += events
+        if events:
+            self.sizes.append(events)
 
     def failed(self, code: str, detail: str) -> None:  # noqa: ARG002
         self.failures.append(code)
@@ -139,3 +142,22 @@ async def running(*relays: Relay) -> AsyncIterator[None]:
 
 async def is_true(condition: bool) -> bool:
     return condition
+
+
+async def make_old(postgres: Postgres, up_to: int) -> None:
+    """As if those events had been recorded long ago."""
+    async with postgres.transaction() as transaction:
+        await transaction.execute("ALTER TABLE log.event DISABLE TRIGGER event_append_only")
+        await transaction.execute(
+            "UPDATE log.event SET recorded_at = now() - interval '8 days' WHERE position <= $1",
+            up_to,
+        )
+        await transaction.execute("ALTER TABLE log.event ENABLE TRIGGER event_append_only")
+
+
+async def wipe(world: World, kafka: Wipeable) -> None:
+    """And migrate, where the relay does not make its topics itself."""
+    await kafka.wipe()
+    if world.delivers == EXACTLY_ONCE:
+        async with Topics.connect(world.config) as topics:
+            await topics.create_missing(world.config.topics)

@@ -70,6 +70,11 @@ class Installation:
         return self.settings["KAFKA_BOOTSTRAP_SERVERS"]
 
     @property
+    def delivers_once(self) -> bool:
+        """What the relay does by itself where nothing speaks against it."""
+        return self.settings["KAFKA_IDEMPOTENCE"] == "true"
+
+    @property
     def vault(self) -> Vault:
         """Opens what the roles have sealed."""
         key = KeySource(self.folder / "master.key").read()

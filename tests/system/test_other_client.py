@@ -97,13 +97,22 @@ async def do_something_of_everything(
     path = f"/user/{jane}/address/{address['id']}"
     await send("PUT", path, {"label": "Home", "postalCode": "97201"})
     await send("DELETE", path)
+    servers, topic = system.bootstrap_servers, system.events_topic
+    # What is published only after the deletion has forgotten him.
+    await asyncio.to_thread(read_up_to, servers, topic, position=last[-1][1])
     await send("DELETE", f"/user/{joe}")
     return jane, joe, last[-1]
 
 
 def read_up_to(servers: str, topic: str, *, position: int) -> list[confluent_kafka.Message]:
     """Read until every partition says that all up to `position` was published."""
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": servers, "group.id": "reads-only"})
+    consumer = confluent_kafka.Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": "reads-only",
+            "isolation.level": "read_committed",
+        }
+    )
     begin = confluent_kafka.OFFSET_BEGINNING
     places = [
         confluent_kafka.TopicPartition(topic, partition, begin) for partition in range(PARTITIONS)

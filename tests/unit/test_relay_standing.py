@@ -21,6 +21,7 @@ from service.relay.laggards import WATERMARK_SECONDS, Laggards
 from service.relay.standing import (
     Progress,
     Standing,
+    newest,
     next_batch,
     resume,
     with_watermarks,
@@ -141,6 +142,23 @@ def test_what_is_too_old_is_not_published_again() -> None:
 def test_a_topic_that_was_made_again_gets_all_again_from_nothing() -> None:
     found = [EMPTY, tail(99), EMPTY]
     assert resume(HEAD, "new", found, published("old"), 20) == Standing("e", 20, (0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        ((), None),
+        ((None, None), None),
+        ((published("t", 90), None), published("t", 90)),
+        ((published("t", 90), published("t", 95)), published("t", 95)),
+        ((published("old", 99), published("t", 90)), published("t", 90)),
+        ((None, published("old", 99)), published("old", 99)),
+    ],
+)
+def test_of_several_records_of_progress_the_latest_of_this_topic_holds(
+    recorded: tuple[Progress | None, ...], expected: Progress | None
+) -> None:
+    assert newest("t", recorded) == expected
 
 
 @pytest.mark.parametrize(

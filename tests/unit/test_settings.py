@@ -40,9 +40,34 @@ def read(monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str]) -> Settings
 def test_defaults_need_nothing_set() -> None:
     settings = read_settings(NO_FILE)
     assert (settings.http_host, settings.http_port) == ("127.0.0.1", None)
-    assert (settings.kafka_delivery, settings.default_currency) == ("at-least-once", "USD")
+    assert (settings.kafka_delivery, settings.default_currency) == (None, "USD")
     assert (settings.shutdown_timeout_seconds, settings.rate_limit_per_second) == (10.0, 0)
     assert settings.master_key_path == settings.data_directory / "master.key"
+
+
+@pytest.mark.parametrize(
+    ("values", "on_embedded", "elsewhere"),
+    [
+        ({}, "at-least-once", "exactly-once"),
+        ({"KAFKA_IDEMPOTENCE": "false"}, "at-least-once", "at-least-once"),
+        ({"KAFKA_DELIVERY": "at-least-once"}, "at-least-once", "at-least-once"),
+    ],
+)
+def test_the_delivery_is_exactly_once_where_nothing_speaks_against_it(
+    monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str], on_embedded: str, elsewhere: str
+) -> None:
+    settings = read(monkeypatch, values)
+    assert settings.delivery(is_embedded=True) == on_embedded
+    assert settings.delivery(is_embedded=False) == elsewhere
+
+
+def test_the_embedded_broker_is_not_asked_for_what_it_does_not_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = read(monkeypatch, {"KAFKA_DELIVERY": "exactly-once"})
+    assert settings.delivery(is_embedded=False) == "exactly-once"
+    with pytest.raises(ConfigurationError, match="KAFKA_DELIVERY=exactly-once needs transactions"):
+        settings.delivery(is_embedded=True)
 
 
 def test_roots_data_is_not_in_its_home(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +101,11 @@ def test_an_empty_value_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None
         ({"DEFAULT_CURRENCY": "usd"}, "CUSTOMERS_DEFAULT_CURRENCY is wrong: string should match"),
         ({"JWT_JWKS_URL": "https://issuer.example/keys"}, "JWTs need CUSTOMERS_JWT_ISSUER and"),
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "SASL needs CUSTOMERS_KAFKA_SASL_USERNAME and"),
+        (
+            {"KAFKA_DELIVERY": "exactly-once", "KAFKA_IDEMPOTENCE": "false"},
+            "CUSTOMERS_KAFKA_DELIVERY=exactly-once needs CUSTOMERS_KAFKA_IDEMPOTENCE=true",
+        ),
+        ({"KAFKA_DELIVERY": "at-most-once"}, "CUSTOMERS_KAFKA_DELIVERY is wrong: input should be"),
         ({"KAFKA_TLS_CA_FILE": "/no/such/file"}, "CUSTOMERS_KAFKA_TLS_CA_FILE is wrong: path does"),
         ({"HTTP_PORT": "x", "HTTP_WORKERS": "0"}, "integer, unable to parse string as an "),
     ],
