@@ -24,7 +24,7 @@ from service.kafka import partition_for
 from service.postgres import Postgres, Reader, Transaction
 from service.vault import Vault
 
-CUSTOMERS_MAX = 200  # in one snapshot
+CHUNK_CUSTOMERS_MAX = 200  # in one snapshot
 EVENTS_MAX = 250  # read at once; 64 MB where each is as large as a body allows
 ROWS_MAX = 1_000  # findings of one statement over a whole table; of more, the rest is not counted
 
@@ -83,7 +83,7 @@ async def verify_read_model(
     progress: Progress,
     *,
     default_currency: str = DEFAULT_CURRENCY,
-    customers_max: int = CUSTOMERS_MAX,
+    customers_max: int = CHUNK_CUSTOMERS_MAX,
 ) -> Compared:
     """Raises Unavailable."""
     done = Compared()

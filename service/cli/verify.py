@@ -58,6 +58,7 @@ def chosen_parts(only: str | None, *, without_kafka: bool) -> frozenset[str]:
 async def verify(settings: Settings, parts: Collection[str], *, as_json: bool) -> None:
     """Prints the report. Raises Failed, once it is printed, where anything was found."""
     configure_logging("ERROR")  # what a finding says need not be logged as well
+    settings.require_database_dsn()
     source = key_source(settings)
     vault = Vault(require_master_key(source), source)
     config = None

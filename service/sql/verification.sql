@@ -135,6 +135,10 @@ WITH RECURSIVE search AS (
 )
 SELECT min(low) FROM search WHERE low >= high;
 
+-- name: acknowledged
+-- How far this very topic was filled from this log, as far as that is recorded here.
+SELECT position FROM relay.progress WHERE topic = $1 AND topic_id = $2 AND epoch = $3;
+
 -- name: states_place
 -- How far the topic of states is written, in this very topic and of this log; no row: it is not.
 SELECT position FROM projection.checkpoint

@@ -147,7 +147,7 @@ def _note_email(event: StoredEvent, emails: dict[str, str], findings: Findings) 
     if event.is_damaged:
         findings.add(Finding("different", "log", "the event does not open", *place))
         return
-    if event.type not in {CustomerCreated.type, CustomerUpdated.type}:
+    if event.is_forgotten or event.type not in {CustomerCreated.type, CustomerUpdated.type}:
         return
     try:
         decoded = decode(event.type, event.schema_version, event.data)

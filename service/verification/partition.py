@@ -61,7 +61,8 @@ class Partition:
         """The next record. Gives the event back whose content is to be compared, if any."""
         if told.epoch != self._epoch:
             self._add("different", "the record is of another epoch, that is another log", record)
-            self._awaited.pop(told.position, None)
+            if self._awaited.pop(told.position, None) is not None:
+                self._last = max(self._last or 0, told.position)  # it stands in the event's place
             return None
         if isinstance(told, Watermark):
             self._chain(record, told)

@@ -64,6 +64,9 @@ async def verify_topic(
         raise Unavailable("broker_unavailable", f"There is no topic {name}: run migrate.")
     age = max(0.0, config.events_retention_seconds - RETENTION_MARGIN_SECONDS)
     oldest = await postgres.fetch_one(int, SQL["last_older_than"], age) or 0
+    # Where the relay records it in the database: what was acknowledged is there, or was lost.
+    acknowledged = await postgres.fetch_one(int, SQL["acknowledged"], name, topic.id, head.epoch)
+    published = max(published, acknowledged or 0)
     async with SideBySide.open(config, name, topic.partitions) as reader:
         partitions = [
             Partition(number, topic.partitions, first_offset, head.epoch, findings)

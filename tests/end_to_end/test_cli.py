@@ -13,7 +13,7 @@ from tests.end_to_end.command import run
 COMMANDS = (
     "up", "api", "relay", "projections", "migrate", "config", "status",
     "tenant create", "tenant list", "token create", "token list", "token revoke",
-    "intake", "intake redrive", "orders publish", "keys rotate",
+    "intake", "intake redrive", "orders publish", "keys rotate", "verify",
 )  # fmt: skip
 TOKEN = re.compile(r"ctk_[A-Za-z0-9_-]{52}\n")
 
@@ -42,6 +42,8 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
         "api --workers 0",
         "intake fly",
         "orders publish",
+        "verify --only tables",
+        "verify --only log,kafka --without-kafka",
     ],
 )
 def test_wrong_use_ends_with_2(words: str, tmp_path: Path) -> None:
@@ -57,7 +59,17 @@ def test_a_wrong_setting_is_one_sentence(command: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["api", "relay", "projections", "intake", "intake redrive", "migrate", "status", "keys rotate"],
+    [
+        "api",
+        "relay",
+        "projections",
+        "intake",
+        "intake redrive",
+        "migrate",
+        "status",
+        "keys rotate",
+        "verify",
+    ],
 )
 def test_a_missing_address_is_one_sentence(command: str, tmp_path: Path) -> None:
     result = run(tmp_path, *command.split())

@@ -38,8 +38,6 @@ from tests.support.states import Written, a_written, writing
 from tests.support.topics import eventually, read_topic
 from tests.support.vaults import VAULT
 
-PARTITION = "log.event_000000"
-
 
 class Watched:
     """What a verification told about its progress: by part, how often and how much."""
@@ -172,6 +170,15 @@ class System:
             and await self.written.is_up_to_date()
         )
 
+    async def verify_topic(
+        self, *, page_events_max: int = 1_000, config: KafkaConfig | None = None
+    ) -> Findings:
+        findings, config = Findings(), config or self.config
+        published = await self._published()
+        arguments = self.postgres, VAULT, config, published, findings, self.watched
+        self.records = await verify_topic(*arguments, page_events_max=page_events_max)
+        return findings
+
     async def verify(self, sizes: Sizes | None = None) -> Findings:
         sizes, findings, watched = sizes or Sizes(), Findings(), self.watched
         self.log = await verify_log(self.postgres, VAULT, findings, watched)
@@ -197,11 +204,25 @@ class System:
         except (ConfigurationError, Corrupt):
             return 0
 
-    async def change_log(self, statement: str, *arguments: object) -> None:
+    async def damage(self, *statements: str) -> None:
         """What nobody can do but who owns the database, and switches its guards off."""
-        await self.postgres.execute(f"ALTER TABLE {PARTITION} DISABLE TRIGGER ALL")
-        await self.postgres.execute(statement, *arguments)
-        await self.postgres.execute(f"ALTER TABLE {PARTITION} ENABLE TRIGGER ALL")
+        async with self.postgres.transaction() as transaction:
+            await transaction.execute("SET LOCAL session_replication_role = replica")
+            for statement in statements:
+                await transaction.execute(statement)
+
+    @asynccontextmanager
+    async def mended(self, *tables: str) -> AsyncIterator[None]:
+        """At the end these tables are as they were."""
+        for number, table in enumerate(tables):
+            await self.postgres.execute(f"CREATE TABLE public.saved_{number} AS TABLE {table}")
+        try:
+            yield
+        finally:
+            for number, table in enumerate(tables):
+                saved = f"public.saved_{number}"
+                again = f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM {saved}"  # noqa: S608
+                await self.damage(f"DELETE FROM {table}", again, f"DROP TABLE {saved}")  # noqa: S608
 
     async def craft(self, topic: str, records: dict[int, list[ConsumedRecord]]) -> None:
         """Make a topic anew that holds these, by partition."""

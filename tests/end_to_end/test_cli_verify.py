@@ -1,0 +1,111 @@
+"""`customers verify` as an operator and a script run it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from tests.end_to_end.command import run
+from tests.servers.server import Handle
+from tests.support.verifying import System, a_system
+
+MASTER_KEY = b64encode(b"k" * 32).decode()  # tests.support.vaults.KEY
+NOWHERE = "127.0.0.1:1"
+
+
+@dataclass
+class Installation:
+    system: System
+    folder: Path
+    settings: dict[str, str]
+
+    async def run(self, *arguments: str, **settings: str) -> CompletedProcess[str]:
+        return await asyncio.to_thread(
+            run, self.folder, "verify", *arguments, **{**self.settings, **settings}
+        )
+
+
+@pytest.fixture
+async def installed(
+    database: str, kafka_server: Handle, topic_suffix: str, tmp_path: Path
+) -> AsyncIterator[Installation]:
+    async with a_system(database, kafka_server, topic_suffix) as system:
+        await system.traffic(2)
+        await system.settle()
+        settings = {
+            "DATABASE_URL": database,
+            "KAFKA_BOOTSTRAP_SERVERS": system.config.bootstrap_servers,
+            "KAFKA_TOPIC_PREFIX": system.config.topic_prefix,
+            "MASTER_KEY": MASTER_KEY,
+        }
+        yield Installation(system, tmp_path, settings)
+
+
+async def test_nothing_found_is_0_and_what_was_compared_is_told(installed: Installation) -> None:
+    result = await installed.run("--json")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == "Nothing found.\n"
+    report = json.loads(result.stdout)
+    head = report["head"]
+    assert head > 30
+    assert report["published"] == head
+    assert (report["found"], report["findings"], report["counts"]) == (0, [], {})
+    assert report["parts"] == ["log", "kafka", "states", "read-model"]
+    assert report["eventsCompared"] == {"log": head, "kafka": head}
+    assert report["customersCompared"] == {"log": 4, "states": 4, "readModel": 4}
+    assert (report["customersBehind"], report["customersParked"]) == (0, 0)
+    assert report["seconds"] > 0
+    assert len(report["epoch"]) == 32
+
+
+async def test_what_is_found_is_1_and_listed_without_people(installed: Installation) -> None:
+    await installed.system.damage(
+        "UPDATE customers_v1.activity SET total_spent = 77",
+        "UPDATE customers_v1.customer SET document = replace(document, 'Jane', 'Frieda')",
+    )
+    result = await installed.run("--json", "--only", "read-model")
+    assert result.returncode == 1
+    report = json.loads(result.stdout)
+    assert report["counts"] == {"read_model": {"different": report["found"]}}
+    first = report["findings"][0]
+    assert first.keys() == {
+        "kind", "where", "detail", "customerId", "position", "partition", "offset",
+    }  # fmt: skip
+    assert result.stderr.startswith(f"Found {report['found']}: ")
+    for text in ("Frieda", "Jane", "77", "example.com"):
+        assert text not in result.stdout + result.stderr
+
+    told = await installed.run("--without-kafka")
+    assert told.returncode == 1
+    assert "read_model\tdifferent\tcust_" in told.stdout
+    assert "customer.document is not as the log says, in firstName" in told.stdout
+
+
+async def test_without_kafka_it_has_to_be_said(installed: Installation) -> None:
+    away = await installed.run("--json", KAFKA_BOOTSTRAP_SERVERS=NOWHERE)
+    assert (away.returncode, away.stdout) == (1, "")
+    assert "Kafka" in away.stderr
+    del installed.settings["KAFKA_BOOTSTRAP_SERVERS"]
+    unset = await installed.run("--json")
+    assert (unset.returncode, unset.stdout) == (2, "")
+    assert "--without-kafka" in unset.stderr
+    told = await installed.run("--json", "--without-kafka")
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["parts"] == ["log", "read-model"]
+
+
+async def test_the_topic_of_another_log_is_found(installed: Installation) -> None:
+    await installed.system.damage("UPDATE log.head SET epoch = 'another'")
+    result = await installed.run("--json", "--only", "kafka")
+    assert result.returncode == 1
+    report = json.loads(result.stdout)
+    assert "no relay can publish" in report["findings"][0]["detail"]
+    assert report["found"] > report["head"]
+    assert len(report["findings"]) == 20
