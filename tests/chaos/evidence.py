@@ -25,6 +25,12 @@ POLL_SECONDS = 0.25
 ATTEMPTS_MAX = 20  # `minPosition` waits two seconds at a time
 COMMAND_TIMEOUT_SECONDS = 30.0
 
+# What a connection may say that is cut while it is used.
+DATABASE_AWAY = (
+    *(OSError, TimeoutError, asyncpg.PostgresError),
+    *(asyncpg.InterfaceError, asyncpg.InternalClientError),
+)
+
 HEAD = "SELECT epoch, position FROM log.head"
 # Of the read model, and of the topic of states behind it.
 SHOWN = "SELECT coalesce(min(position), 0) FROM projection.checkpoint"
@@ -56,7 +62,7 @@ async def look(database_url: str) -> Head | None:
             return Head(epoch, position, await connection.fetchval(SHOWN))
         finally:
             connection.terminate()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+    except DATABASE_AWAY:
         return None
 
 
