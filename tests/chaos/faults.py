@@ -14,6 +14,7 @@ from time import monotonic
 
 import asyncpg
 
+from tests.chaos.evidence import DATABASE_AWAY
 from tests.chaos.findings import Findings
 from tests.chaos.load import Load
 from tests.chaos.plan import ROLES, Fault
@@ -120,7 +121,7 @@ class Chaos:
                     await connection.fetchval(CUT, CUT_SHARE)
                 finally:
                     connection.terminate()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        except DATABASE_AWAY:
             self.tell("         no connections to cut: the database is away")
 
     async def _wipe(self) -> None:

@@ -7,94 +7,28 @@ nobody writes any more.
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from uuid import uuid4
 
-from service.migrations import migrate
-from tests.chaos import check_shown, check_writes, evidence, plan
+from tests.chaos import evidence, plan
+from tests.chaos.check_writes import counts
 from tests.chaos.faults import Chaos
-from tests.chaos.findings import Findings
-from tests.chaos.history import check_history
-from tests.chaos.journal import Write
-from tests.chaos.load import Load, Prepared, Size
-from tests.chaos.log import Log, check_orders, check_reading, read_log
-from tests.chaos.orders import Order
+from tests.chaos.judgement import Evidence
+from tests.chaos.load import Load, Size
+from tests.chaos.log import read_log
 from tests.chaos.report import Report
 from tests.chaos.subscriber import Seen
 from tests.chaos.supervisor import Supervisor
+from tests.chaos.surroundings import World, prepare, world
 from tests.chaos.verify import check_by_command
-from tests.servers.choice import Source, Surroundings, look_around, order_kafka
-from tests.servers.databases import Databases
-from tests.servers.kafka import start_kafka
-from tests.servers.postgres import CONNECTIONS_MAX, LocalPostgres
-from tests.servers.server import Wipeable
-from tests.system.installation import Installation, installed
+from tests.system.installation import Installation
 
 PARTITIONS = 6
-ROLES = ("api", "api", "relay", "relay", "projections", "projections", "intake", "intake")
-CREATED_AT_ONCE = 16
 BEHIND_MAX, BEHIND_AGAIN = 150_000, 100_000  # events that the read model may lack
 PACE_SECONDS = 1.0
 TELL_SECONDS = 15.0
-# A postmaster's death must lose nothing, a machine's is not tried: fsync as in production.
-POSTGRES_SETTINGS = {
-    "max_connections": str(CONNECTIONS_MAX),
-    "shared_buffers": "256MB",
-    "max_wal_size": "2GB",
-}
-
-
-@dataclass
-class Evidence:
-    """All that is known at the end."""
-
-    writes: list[Write]
-    own: list[dict[str, object]]
-    orders: list[Order]
-    unknown: list[str]
-    prepared: Prepared
-    head: evidence.Head
-    log: Log
-    shown: check_shown.Shown
-    histories: dict[str, list[dict[str, object]]]
-    count: int
-    models: list[dict[str, object]]
-    totals: dict[str, tuple[int, int]]
-    seen: dict[str, Seen] = field(default_factory=dict)  # by subscriber
-
-    def judge(self) -> Findings:
-        """The ledgers against everything else."""
-        findings = Findings()
-        findings.add_all(self.log.findings)
-        known = self.prepared.request_ids
-        findings.add_all(check_writes.check_writes(self.writes, self.log, known, self.head.epoch))
-        sent = {str(order["orderId"]): order for order in self.orders}
-        findings.add_all(check_orders(self.log, sent, self.unknown))
-        findings.add_all(check_shown.check_own(self.own, self.shown))
-        findings.add_all(check_shown.check_roll_ups(self.orders, self.shown))
-        findings.add_all(check_shown.check_list(self.models, self.count, self.shown))
-        findings.add_all(check_shown.check_totals(self.orders, self.totals))
-        self._judge_histories(findings)
-        for name, seen in self.seen.items():
-            findings.add_all(seen.findings)
-            findings.add_all(check_reading(seen.identities, self.log, name))
-        return findings
-
-    def _judge_histories(self, findings: Findings) -> None:
-        by_customer: dict[str, list[Write]] = {}
-        for write in self.writes:
-            by_customer.setdefault(write.customer_id, []).append(write)
-        for customer_id, events in self.histories.items():
-            now = self.shown[customer_id]
-            assert now is not None
-            writes = by_customer.get(customer_id, [])
-            findings.add_all(check_history(events, writes, now))
 
 
 class Run:
@@ -117,12 +51,13 @@ class Run:
         self._phase_began = monotonic()
 
     async def run(self) -> Report:
-        async with self._servers() as (postgres, kafka, system):
-            self._describe(postgres, kafka)
+        async with world(self.report.delivery) as made:
+            self._describe(made)
+            system = made.system
             supervisor = Supervisor(system, self.report.findings)
-            await supervisor.start(self._roles(kafka))
+            await supervisor.start(made.roles)
             urls = [place.role.url for place in supervisor.of("api")]
-            prepared = await _prepare(system, urls, self._size)
+            prepared = await prepare(system, urls, self._size)
             load = Load(
                 system.folder,
                 system,
@@ -130,10 +65,11 @@ class Run:
                 prepared,
                 repeats_allowed=self.report.delivery == "at-least-once",
                 partitions=PARTITIONS,
-                real_kafka=kafka.server.real_kafka,
+                real_kafka=made.has_real_kafka,
             )
             chaos = Chaos(
-                *(system, postgres, kafka, supervisor, load, self.report.findings, self._tell)
+                *(system, made.postgres, made.kafka, supervisor, load, self.report.findings),
+                self._tell,
             )
             try:
                 await self._break(chaos, supervisor, load)
@@ -207,7 +143,7 @@ class Run:
         histories = await asking.histories(with_history)
         count, models = await asking.listed(head.position)
         self._phase("asking the API")
-        self.report.writes = dict(check_writes.counts(writes))
+        self.report.writes = dict(counts(writes))
         self.evidence = Evidence(
             *(writes, own, orders, unknown, load.prepared, head, log, shown, histories),
             *(count, models, await evidence.totals(system.database_url), seen),
@@ -241,75 +177,7 @@ class Run:
         self.report.seconds[name] = monotonic() - self._phase_began
         self._phase_began = monotonic()
 
-    def _describe(self, postgres: LocalPostgres, kafka: Wipeable) -> None:
-        self.report.servers = [postgres.server.kind, kafka.server.kind]
-        real = kafka.server.real_kafka
-        self.report.left_out = plan.left_out(real_kafka=real)
-
-    def _choose_delivery(self, kafka: Wipeable) -> None:
-        """The stand-in has no transactions."""
-        if not self.report.delivery:
-            real = kafka.server.real_kafka
-            self.report.delivery = "exactly-once" if real else "at-least-once"
-
-    @staticmethod
-    def _roles(kafka: Wipeable) -> list[str]:
-        """One member of each group on the stand-in, which loses those of more."""
-        names = list(ROLES)
-        if not kafka.server.real_kafka:
-            names.remove("projections")
-            names.remove("intake")
-        return names
-
-    @asynccontextmanager
-    async def _servers(self) -> AsyncIterator[tuple[LocalPostgres, Wipeable, Installation]]:
-        """Servers of its own, since they are to be killed."""
-        folder = Path(tempfile.mkdtemp(prefix="customers-chaos-"))
-        postgres = LocalPostgres(POSTGRES_SETTINGS)
-        kafka = await _start_kafka()
-        try:
-            await postgres.start()
-            async with Databases(postgres.server.address, migrate) as databases:
-                url = await databases.create()
-                prefix = uuid4().hex[:8]
-                self._choose_delivery(kafka)
-                settings = {"KAFKA_DELIVERY": self.report.delivery}
-                async with installed(folder, url, kafka.server, prefix, **settings) as system:
-                    yield postgres, kafka, system
-        finally:
-            await kafka.stop()
-            await postgres.stop()
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _start_kafka() -> Wipeable:
-    here = look_around()
-    offered = Surroundings(
-        require_kafka=here.require_kafka,
-        maven=here.maven,
-        java_major=here.java_major,
-        embedded_broker=here.embedded_broker,
-    )
-    order = [each for each in order_kafka(offered) if each is not Source.DOCKER]
-    kafka = await start_kafka(offered, order)
-    assert isinstance(kafka, Wipeable)
-    return kafka
-
-
-async def _prepare(system: Installation, urls: list[str], size: Size) -> Prepared:
-    """Customers that there are before the first fault."""
-    slots = asyncio.Semaphore(CREATED_AT_ONCE)
-    request_ids: set[str] = set()
-
-    async def create(number: int) -> str:
-        request_id = uuid4().hex
-        request_ids.add(request_id)
-        headers = {**system.headers, "X-Request-Id": request_id}
-        body = {"email": f"{uuid4().hex}@example.com"}
-        url = f"{urls[number % len(urls)]}/user"
-        async with slots, system.session.post(url, json=body, headers=headers) as answer:
-            assert answer.status == 201, await answer.text()
-            return str((await answer.json())["id"])
-
-    made = await asyncio.gather(*(create(number) for number in range(size.customers + size.shared)))
-    return Prepared(made[size.shared :], made[: size.shared], request_ids)
+    def _describe(self, made: World) -> None:
+        self.report.servers = [made.postgres.server.kind, made.kafka.server.kind]
+        self.report.delivery = made.delivery
+        self.report.left_out = plan.left_out(real_kafka=made.has_real_kafka)

@@ -19,6 +19,7 @@ from tests.chaos.findings import Findings
 from tests.system.installation import Installation, Role
 
 LOOK_SECONDS = 0.1
+READY_WITHIN_SECONDS = 120.0  # eight processes that start at once
 UP_TIMEOUT_SECONDS = 30.0
 STOPPED_WITHIN_SECONDS = 15.0  # SHUTDOWN_TIMEOUT_SECONDS is 10, and the machine is busy
 SAID_LINES_MAX = 3
@@ -53,7 +54,8 @@ class Supervisor:
         for name in names:
             port = free_port()
             self.places.append(Place(self._system.launch(name, port=port), port))
-        await self._system.until_ready(*(place.role for place in self.places))
+        roles = [place.role for place in self.places]
+        await self._system.until_ready(*roles, within_seconds=READY_WITHIN_SECONDS)
 
     def of(self, name: str) -> list[Place]:
         return [place for place in self.places if place.name == name]

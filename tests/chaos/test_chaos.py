@@ -12,9 +12,10 @@ import pytest
 from tests.chaos import plan
 from tests.chaos.findings import Findings
 from tests.chaos.journal import Write
+from tests.chaos.judgement import Evidence
 from tests.chaos.load import Size
 from tests.chaos.log import Log
-from tests.chaos.run import Evidence, Run
+from tests.chaos.run import Run
 
 SEED = 2_026
 SECONDS = 40.0

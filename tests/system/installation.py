@@ -114,9 +114,11 @@ class Installation:
         """Another process at the same address."""
         return await self.start(role.name, port=int(role.url.rpartition(":")[2]))
 
-    async def until_ready(self, *roles: Role) -> None:
+    async def until_ready(
+        self, *roles: Role, within_seconds: float = READY_TIMEOUT_SECONDS
+    ) -> None:
         for role in roles:
-            await eventually(lambda: self.is_ready(role), READY_TIMEOUT_SECONDS)  # noqa: B023
+            await eventually(lambda: self.is_ready(role), within_seconds)  # noqa: B023
 
     async def is_ready(self, role: Role) -> bool:
         assert role.is_running, role.process.said
