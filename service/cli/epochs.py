@@ -88,7 +88,7 @@ async def _make_anew(config: KafkaConfig) -> None:
 
 def _published_topics(config: KafkaConfig) -> list[str]:
     """What was published from the log of before. Orders and dead letters are nobody's epoch."""
-    return [config.events_topic.name, config.state_topic.name]
+    return [config.events_topic.name, config.state_topic.name, config.progress_topic.name]
 
 
 def _document(begun: NewEpoch, made_anew: list[str]) -> Json:

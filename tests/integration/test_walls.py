@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import asyncpg
@@ -154,7 +153,7 @@ async def test_the_api_appends_reads_and_forgets(users: Mapping[str, str], owner
         log = EventLog(postgres, VAULT)
         events = [each async for each in log.stream("default", jane)]
         assert [each.event.type for each in events] == ["customer.created", "customer.tagged"]
-        await appender.append(replace(a_change(jane, 2, CustomerDeleted()), closes_stream=True))
+        await appender.append(a_change(jane, 2, CustomerDeleted())._replace(closes_stream=True))
         forgotten = [each async for each in log.stream("default", jane)]
         assert forgotten[0].is_forgotten
         assert await IdempotencyExpiry(postgres).sweep(asyncio.Event()) == 0
@@ -217,7 +216,7 @@ async def test_the_projection_keeps_the_read_model_through_a_deletion(
         await appender.append(creation)
         await Recorder(intake).record([a_message("o1", 1, jane)])
         await world.catch_up()
-        await appender.append(replace(a_change(jane, 2, CustomerDeleted()), closes_stream=True))
+        await appender.append(a_change(jane, 2, CustomerDeleted())._replace(closes_stream=True))
         await world.catch_up()
         await world.assert_exact()
         assert world.observed.reasons == world.observed.failures == []
