@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from uuid import uuid4
 
 import confluent_kafka.admin
@@ -153,5 +154,6 @@ async def test_a_transaction_that_is_about_to_end_is_waited_for(
     async with system.mended("relay.progress"):
         await system.damage(f"UPDATE relay.progress SET topic_id = '{topic.id}'")  # noqa: S608
         loop = asyncio.get_running_loop()
-        loop.call_later(LATE_SECONDS, loop.run_in_executor, None, producer.commit_transaction)
+        commit = partial(producer.commit_transaction, 20)
+        loop.call_later(LATE_SECONDS, loop.run_in_executor, None, commit)
         assert (await system.verify_topic()).listed == []
