@@ -118,9 +118,10 @@ class Chaos:
         for _ in range(RESTARTS_MAX):
             try:
                 await restart()
-                return
             except (ServerUnavailable, EmbeddedError) as error:
                 self.tell(f"         {error}")
+            else:
+                return
         self.findings.add("harness", f"a server did not start {RESTARTS_MAX} times")
 
     async def _cut_connections(self) -> None:
