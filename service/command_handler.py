@@ -153,16 +153,25 @@ class CommandHandler:
                 if fingerprint != request.key.fingerprint:
                     raise Conflict("idempotency_key_reused")
                 return await self._replay(request, head, replayed)
-            customer, position = await self._load(request.tenant, request.customer_id, head)
-            expected = request.expected_versions
-            if expected is not None and customer.version not in expected:
-                raise PreconditionFailed(customer.version)
             try:
-                return await self._attempt(request, head, customer, position)
+                return await self._attempt(request, head)
+            except (NotFound, PreconditionFailed, Rejected):
+                if not await self._was_done_meanwhile(request):
+                    raise
             except Conflict as conflict:
                 if conflict.code != "version_conflict":
                     raise
         raise Conflict("version_conflict")
+
+    async def _was_done_meanwhile(self, request: Request) -> bool:
+        """The state that refuses may be newer than the look at the key, and what was done under
+        the key between the two may be the reason why it refuses."""
+        if request.key is None:
+            return False
+        _, known = await self._log.stream_and_key(
+            request.tenant, request.customer_id, request.key.key
+        )
+        return known is not None
 
     async def _change_as_remembered(self, request: Request) -> Written | None:
         """Decide on the state in memory, without a look at the log: the append finds out whether
@@ -190,9 +199,11 @@ class CommandHandler:
             return await self._replay(request, head, result)
         return self._written(customer, result)
 
-    async def _attempt(
-        self, request: Request, head: StreamHead | None, customer: Customer, position: Position
-    ) -> Written:
+    async def _attempt(self, request: Request, head: StreamHead | None) -> Written:
+        customer, position = await self._load(request.tenant, request.customer_id, head)
+        expected = request.expected_versions
+        if expected is not None and customer.version not in expected:
+            raise PreconditionFailed(customer.version)
         events = decide(customer, request.command)
         if not events and request.key is None:
             return Written(customer, position)

@@ -135,7 +135,9 @@ class Consumer:
                 return await self._consumer.committed(self._place(partition))
 
     async def commit(self, offsets: Mapping[int, int]) -> None:
-        """Tell Kafka the next offset to read, by partition."""
+        """Tell Kafka the next offset to read, by partition; nothing where none is left to us."""
+        if not offsets:
+            return
         places = {self._place(partition): offset for partition, offset in offsets.items()}
         with our_errors():
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):

@@ -34,6 +34,16 @@ def main() -> int:
     given = parser.parse_args()
     seed = SystemRandom().randint(1, SEED_MAX) if given.seed is None else given.seed
     command = f"make chaos MINUTES={given.minutes:g} SEED={seed}"
+    more = [
+        f"--{name} {value}"
+        for name, value, usual in (
+            ("orders", given.orders, USUAL.orders_per_second),
+            ("writes", given.writes, USUAL.writes_per_second),
+            ("delivery", given.delivery, ""),
+        )
+        if value != usual
+    ]
+    command += f" ARGS='{' '.join(more)}'" if more else ""
     _tell(f"seed {seed}: again with {command}")
     size = Size(orders_per_second=given.orders, writes_per_second=given.writes)
     run = Run(seed, given.minutes * 60, size, _tell, command=command, delivery=given.delivery)

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
 import asyncpg
 
+from service.embedded import EmbeddedError
 from tests.chaos.evidence import DATABASE_AWAY
 from tests.chaos.findings import Findings
 from tests.chaos.load import Load
 from tests.chaos.plan import ROLES, Fault
 from tests.chaos.supervisor import Place, Supervisor
-from tests.servers.server import Controllable, Wipeable
+from tests.servers.server import Controllable, ServerUnavailable, Wipeable
 from tests.system.installation import Installation
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 MIGRATE_WITHIN_SECONDS = 90.0
 RETRY_SECONDS = 0.5
+RESTARTS_MAX = 5
 CUT_SHARE = 0.6  # of all connections
 
 CUT = """
@@ -109,7 +111,18 @@ class Chaos:
                 server.wake()
         else:
             await server.kill()
-            await server.restart()
+            await self._start_again(server.restart)
+
+    async def _start_again(self, restart: Callable[[], Awaitable[None]]) -> None:
+        """As a supervisor does: more than once, where it has to be."""
+        for _ in range(RESTARTS_MAX):
+            try:
+                await restart()
+            except (ServerUnavailable, EmbeddedError) as error:
+                self.tell(f"         {error}")
+            else:
+                return
+        self.findings.add("harness", f"a server did not start {RESTARTS_MAX} times")
 
     async def _cut_connections(self) -> None:
         """Where nobody can connect, there is nothing to cut."""
@@ -127,7 +140,11 @@ class Chaos:
     async def _wipe(self) -> None:
         """As an operator would: the topics are made again, and the shop sends what it has."""
         await self.load.before_wipe()
-        await self.kafka.wipe()
+        try:
+            await self.kafka.wipe()
+        except ServerUnavailable as error:
+            self.tell(f"         {error}")
+            await self._start_again(self.kafka.restart)
         deadline = monotonic() + MIGRATE_WITHIN_SECONDS
         while True:
             try:

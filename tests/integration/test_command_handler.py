@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 import pytest
@@ -13,10 +13,24 @@ from typing_extensions import override
 from service import command_handler, turns
 from service.appender import Appender
 from service.command_handler import CommandHandler
-from service.customer import TAGS_MAX, AddTags, DeleteCustomer, RemoveTags, UpdateCustomer
+from service.customer import (
+    TAGS_MAX,
+    AddTags,
+    Command,
+    DeleteCustomer,
+    RemoveTags,
+    UpdateCustomer,
+)
 from service.errors import Conflict, NotFound, Unavailable
 from service.event_log import Append, EventLog, Key, Replayed, StreamHead
-from service.events import NO_VERSION, CustomerTagged, RecordedEvent, Version
+from service.events import (
+    NO_VERSION,
+    CustomerDeleted,
+    CustomerTagged,
+    Event,
+    RecordedEvent,
+    Version,
+)
 from service.identifiers import CustomerId
 from service.postgres import Postgres
 from tests.support.logs import a_change, a_create_request, a_request, appending, handling
@@ -56,6 +70,37 @@ async def test_the_position_of_a_change_of_nothing_is_that_of_the_version_shown(
         written = await handler.handle(a_request(made.customer.id, UpdateCustomer()))
 
     assert (written.customer.version, written.position) == (2, made.position + 1)
+
+
+@pytest.mark.parametrize(
+    ("event", "command", "expected"),
+    [
+        (CustomerDeleted(), DeleteCustomer(), None),
+        (CustomerTagged(tags=("vip",)), AddTags(("vip",)), frozenset({1})),
+    ],
+    ids=("a deletion", "a change with a condition"),
+)
+async def test_what_the_first_attempt_did_under_the_key_just_now_is_no_reason_to_refuse(
+    database: str, event: Event, command: Command, expected: frozenset[int] | None
+) -> None:
+    """A caller without an answer asks another process, while the first one still commits."""
+    key = Key("key", b"fingerprint", 200)
+    async with Postgres.connect(database) as postgres, appending(postgres) as appender:
+        made = await CommandHandler(EventLog(postgres, VAULT), appender).handle(
+            a_create_request("jane@example.com")
+        )
+        change = replace(
+            a_change(made.customer.id, 1, event),
+            closes_stream=isinstance(event, CustomerDeleted),
+            key=key,
+        )
+        handler = CommandHandler(Overtaken(postgres, appender, change), appender)
+
+        written = await handler.handle(
+            a_request(made.customer.id, command, expected_versions=expected, key=key)
+        )
+
+    assert (written.position, written.is_replayed) == (made.position + 1, True)
 
 
 async def test_in_an_outage_nobody_waits_for_the_failures_of_all_before(

@@ -143,13 +143,19 @@ class LocalKafka:
         await until(lambda: ready.done() or process.poll() is not None, START_TIMEOUT_SECONDS)
         if not ready.done() or not await ready:
             ready.cancel()
-            said = last_line(log_file.read_text(errors="replace"))
+            said = _complaint(log_file.read_text(errors="replace"))
             raise ServerUnavailable(f"Apache Kafka did not start ({said})")
 
     async def _end(self, *signals: signal.Signals) -> None:
         process, self._process = self._process, None
         if process is not None:
             await end(process, signals, STOP_TIMEOUT_SECONDS)
+
+
+def _complaint(said: str) -> str:
+    """What went wrong, of a log that may end in the frames of a stack."""
+    causes = [line for line in said.splitlines() if "Exception" in line or "Error:" in line]
+    return causes[-1].strip() if causes else last_line(said)
 
 
 def _ensure_cache() -> Path:
