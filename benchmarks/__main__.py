@@ -78,7 +78,7 @@ async def _run(
         machine = describe_machine(postgres, kafka.server.kind, command)
     print(markdown(machine, sizes.customers, figures), end="")
     if is_saved:
-        tell(f"saved as {save(machine, sizes.customers, figures)}")
+        tell(f"saved as {save(machine, sizes.customers, delivery, figures)}")
 
 
 async def _measure(

@@ -42,15 +42,18 @@ def markdown(machine: Mapping[str, str], customers: int, figures: Sequence[Figur
     return "\n".join(lines) + "\n"
 
 
-def save(machine: Mapping[str, str], customers: int, figures: Sequence[Figure]) -> Path:
-    """Write both forms beside each other; the path of the one for people."""
+def save(
+    machine: Mapping[str, str], customers: int, delivery: str | None, figures: Sequence[Figure]
+) -> Path:
+    """Write both forms beside each other; the path of the one for people. A delivery that was asked
+    for has files of its own."""
     RESULTS.mkdir(exist_ok=True)
     document = {
         "customers": customers,
         "machine": dict(machine),
         "figures": [{**asdict(figure), "verdict": figure.verdict} for figure in figures],
     }
-    file = RESULTS / f"{customers}.md"
+    file = RESULTS / (f"{customers}.md" if delivery is None else f"{customers}-{delivery}.md")
     file.write_text(markdown(machine, customers, figures), encoding="utf-8")
     text = json.dumps(document, indent=2, ensure_ascii=False)
     file.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
