@@ -10,6 +10,7 @@ from projections.checkpoint import CUSTOMERS, follow_epoch
 from service.cli.connections import kafka_config, migrated_database
 from service.cli.output import Failed, Json, moment, print_json, print_table, say
 from service.epochs import NewEpoch, RolesAtWork, begin_epoch, check_nobody_works, past_epochs
+from service.errors import ConfigurationError, Unavailable
 from service.event_log import EventLog
 from service.kafka import KafkaConfig, Topics
 from service.postgres import Postgres
@@ -19,21 +20,26 @@ from service.settings import Settings
 async def new_epoch(
     settings: Settings, *, is_forced: bool, deletes_topics: bool, as_json: bool
 ) -> None:
-    """Raises Failed where a role is at work, or where log and read model are of two backups."""
+    """Raises Failed where a role is at work, or where log and read model are of two backups; and
+    where Kafka did not let go of a topic, which is then left to the operator."""
     servers = settings.kafka_bootstrap_servers
     if deletes_topics and servers is None:
         raise Failed("--delete-topics needs CUSTOMERS_KAFKA_BOOTSTRAP_SERVERS.")
+    config = kafka_config(settings, servers or "")
+    topics = _published_topics(config)
     async with migrated_database(settings) as postgres:
         if not is_forced:
             await _check_nobody_works(postgres)
+        if deletes_topics:
+            await _check_kafka(config)
         begun = await _begin(postgres)
     say(f"The log's epoch is {begun.epoch}. That of before ended at position {begun.position}.")
-    topics = _published_topics(kafka_config(settings, servers or ""))
+    by_hand = f"Delete the topics {', '.join(topics)}, run `customers migrate`, start the roles."
     if deletes_topics:
-        await _make_anew(kafka_config(settings, servers or ""))
+        await _make_anew(config, by_hand)
         say(f"Kafka: made anew {', '.join(topics)}. Start the roles.")
     else:
-        say(f"Delete the topics {' and '.join(topics)}, run `customers migrate`, start the roles.")
+        say(by_hand)
     if as_json:
         print_json(_document(begun, topics if deletes_topics else []))
 
@@ -79,11 +85,27 @@ async def _begin(postgres: Postgres) -> NewEpoch:
     return begun
 
 
-async def _make_anew(config: KafkaConfig) -> None:
+async def _check_kafka(config: KafkaConfig) -> None:
+    """Nothing is changed where Kafka does not answer, or not about our topics. Raises Unavailable.
+
+    Whether it lets us delete them, only the deletion tells.
+    """
     async with Topics.connect(config) as topics:
         for name in _published_topics(config):
-            await topics.delete(name)
-        await topics.create_missing(config.topics)
+            await topics.describe(name)
+
+
+async def _make_anew(config: KafkaConfig, by_hand: str) -> None:
+    """Raises Failed. The epoch has begun by now, and is not begun again for Kafka's sake."""
+    try:
+        async with Topics.connect(config) as topics:
+            for name in _published_topics(config):
+                await topics.delete(name)
+            await topics.create_missing(config.topics)
+    except (Unavailable, ConfigurationError) as error:
+        reason = error.detail if isinstance(error, Unavailable) else str(error)
+        reason = reason.rstrip(".")
+        raise Failed(f"{reason}. The epoch has begun all the same, so go on: {by_hand}") from error
 
 
 def _published_topics(config: KafkaConfig) -> list[str]:

@@ -31,8 +31,9 @@ def log_new_epoch(
     after an older backup was restored and before any role is started.
 
     The epoch of before is remembered with the position at which it ended. The read model goes on;
-    the relay, the states and the intake begin anew. Exit code 1: a role is at work, or the read
-    model is not of the log's backup; nothing was changed.
+    the relay, the states and the intake begin anew. Exit code 1: a role is at work, Kafka does not
+    answer, or the read model is not of the log's backup, and nothing was changed; or the epoch has
+    begun and Kafka does not let us delete a topic, and a sentence says how to go on.
 
     \b
     Examples:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Protocol, TypeAlias, cast
@@ -49,6 +50,8 @@ class _Consumer(Protocol):
     def seek(self, partition: Place, offset: int) -> None: ...
     async def seek_to_beginning(self, *partitions: Place) -> bool: ...
     def highwater(self, partition: Place) -> int | None: ...
+    def assignment(self) -> AbstractSet[Place]: ...
+    async def position(self, partition: Place) -> int: ...
     async def committed(self, partition: Place) -> int | None: ...
     async def commit(self, offsets: Mapping[Place, int]) -> None: ...
     async def getmany(
@@ -128,6 +131,17 @@ class Consumer:
         """The offset after the last record, as of the last fetch; None before the first."""
         with our_errors():
             return self._consumer.highwater(self._place(partition))
+
+    async def behind(self, partition: int) -> int:
+        """How many offsets come after what was given out, as of the last fetch: 0 once everything
+        was, behind markers of transactions too, and where the partition is no longer ours."""
+        place = self._place(partition)
+        with our_errors():
+            if place not in self._consumer.assignment():
+                return 0
+            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                position = await self._consumer.position(place)
+            return max(0, (self._consumer.highwater(place) or 0) - position)
 
     async def committed(self, partition: int) -> int | None:
         with our_errors():

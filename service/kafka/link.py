@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from typing import TypedDict
 
@@ -28,9 +29,18 @@ METADATA_AGE_SECONDS = 30
 # own defaults. The client has no option for this, so its request is bound to `False` here.
 aiokafka.client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
 
+
+@dataclass(slots=True)
+class _Reason:
+    """Why no broker let us in, for the block that waits for a connection. Only the last reason is
+    kept: the client's own tasks go on connecting, and noting here, long after the block."""
+
+    last: str | None = None
+
+
 # Where no broker lets us in, the client logs why and tells its caller nothing. Its connections are
-# made by the one function bound here, which notes the reason for the block that waits for them.
-_reasons: ContextVar[list[str] | None] = ContextVar("reasons", default=None)
+# made by the one function bound here, which notes the reason.
+_reason: ContextVar[_Reason | None] = ContextVar("reason", default=None)
 _create_connection = aiokafka.client.create_conn
 
 
@@ -38,9 +48,9 @@ async def _create_noting(*arguments: object, **options: object) -> object:
     try:
         return await _create_connection(*arguments, **options)
     except (KafkaError, OSError) as error:
-        reasons, reason = _reasons.get(), why_refused(error)
-        if reasons is not None and reason is not None:
-            reasons.append(reason)
+        noted, why = _reason.get(), why_refused(error)
+        if noted is not None and why is not None:
+            noted.last = why
         raise
 
 
@@ -79,8 +89,8 @@ def link(config: KafkaConfig) -> Link:
 @contextmanager
 def our_errors() -> Iterator[None]:
     """Whatever the client throws when a link is broken, as Unavailable."""
-    reasons: list[str] = []
-    noting = _reasons.set(reasons)
+    noted = _Reason()
+    noting = _reason.set(noted)
     try:
         yield
     except asyncio.CancelledError as error:
@@ -90,9 +100,9 @@ def our_errors() -> Iterator[None]:
         raise Unavailable("broker_unavailable", "The link to Kafka broke.") from error
     except (KafkaError, ConsumerStoppedError, IllegalOperation, OSError, TimeoutError) as error:
         detail = f"Kafka did not answer ({type(error).__name__})."
-        raise Unavailable("broker_unavailable", reasons[-1] if reasons else detail) from error
+        raise Unavailable("broker_unavailable", noted.last or detail) from error
     finally:
-        _reasons.reset(noting)
+        _reason.reset(noting)
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError  # the client may have eaten it, while it was closing

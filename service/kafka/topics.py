@@ -28,6 +28,7 @@ CLOSE_TIMEOUT_SECONDS = 5.0
 POLL_SECONDS = 0.05
 TOPIC_EXISTS = 36
 TOPIC_REFUSED = 29  # by an access rule
+DELETION_DISABLED = 73
 
 
 class TopicDescription(NamedTuple):
@@ -154,8 +155,7 @@ class Topics:
                     answer = await admin.delete_topics([name])
         for _, error_code in answer.topic_error_codes:
             if error_code not in {NO_ERROR, UNKNOWN_TOPIC}:
-                detail = f"Kafka answers error {error_code} when topic {name} is to be deleted."
-                raise Unavailable("broker_unavailable", detail)
+                raise Unavailable("broker_unavailable", _not_deleted(name, error_code))
         with our_errors():
             async with asyncio.timeout(CREATION_TIMEOUT_SECONDS):
                 while await self.describe(name) is not None:  # noqa: ASYNC110 - theirs
@@ -226,6 +226,14 @@ def _told_settings(told: _Settings) -> Mapping[str, str] | None:
         with our_errors():
             raise for_code(told["error_code"])
     return {entry["config_names"]: entry["config_value"] for entry in told["config_entries"]}
+
+
+def _not_deleted(name: str, error_code: int) -> str:
+    if error_code == TOPIC_REFUSED:
+        return f"Kafka's access rules refuse us Delete on topic {name}."
+    if error_code == DELETION_DISABLED:
+        return "Kafka lets nobody delete topics, by its setting delete.topic.enable."
+    return f"Kafka answers error {error_code} when topic {name} is to be deleted."
 
 
 def _refused(topic: Topic) -> list[str]:

@@ -163,6 +163,7 @@ class Intake:
         while not self._stop.is_set():
             self._succeeded()
             if not batch.records:
+                await self._look_behind(session)
                 batch = await self._next(session)
                 continue
             ahead = group.create_task(self._next(session))
@@ -211,6 +212,17 @@ class Intake:
             end = session.consumer.highwater(partition) or 0
             self._waiting[partition] = max(0, end - offset)
         self._metrics.lag(sum(self._waiting.values()))
+
+    async def _look_behind(self, session: _Session) -> None:
+        """What still waits where nothing came: markers of transactions have offsets and are no
+        messages, and reading has gone past them by now."""
+        unread = [partition for partition, count in self._waiting.items() if count]
+        for partition in unread:
+            count = await session.consumer.behind(partition)
+            if partition in self._waiting:  # else it was taken away meanwhile
+                self._waiting[partition] = count
+        if unread:
+            self._metrics.lag(sum(self._waiting.values()))
 
     async def _record(self, messages: Sequence[OrderMessage]) -> list[Outcome] | None:
         """The database is waited for here, so that no partition is given up for its sake.

@@ -1,7 +1,8 @@
 """How far the read model is, and waiting for it to get somewhere.
 
 Invariant: a mark that is returned was read after the caller asked. Callers who ask together share a
-query, and all who wait look at the same moments, so waiting costs the same however many wait.
+query, and all who wait look at the same moments, so waiting costs the same however many wait; and
+they are at most WAITERS_MAX, so that a read model that stands still holds up nothing but its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from service.postgres import Postgres, load_statements
 from service.queries.loader import WAITING_MAX, Loader
 
 POLL_SECONDS = 0.005
+WAITERS_MAX = 100  # lists, and as many pages of orders: while they wait they hold slots of others
 
 SQL = load_statements("service", "queries.sql")
 
@@ -39,6 +41,7 @@ class Progress:
         self._postgres = postgres
         self._marks: Loader[None, Mark] = Loader(self._fetch, batch_keys_max=WAITING_MAX)
         self._seen = 0  # the highest position ever seen
+        self._waiters = 0
 
     async def mark(self) -> Mark:
         """The mark as of now."""
@@ -55,23 +58,28 @@ class Progress:
     async def reach(self, position: int, deadline: float) -> None:
         """Return once everything up to `position` is shown.
 
-        Raises Unavailable `projection_lag` at `deadline`, by the event loop's clock.
+        Raises Unavailable: `projection_lag` at `deadline`, by the event loop's clock; `overloaded`
+        where it is not shown yet, and too many wait already.
         """
         if position <= self._seen:
             return
         try:
             async with asyncio.timeout_at(deadline):
-                await self._wait(position)
+                if (await self.mark()).position < position:
+                    await self._wait(position)
         except TimeoutError as error:
             raise Unavailable("projection_lag", "The list does not show that yet.") from error
 
     async def _wait(self, position: int) -> None:
-        time = asyncio.get_running_loop().time
-        while True:
-            mark = await self.mark()
-            if mark.position >= position:
-                return
-            await asyncio.sleep(POLL_SECONDS - time() % POLL_SECONDS)  # everybody's next moment
+        if self._waiters >= WAITERS_MAX:
+            raise Unavailable("overloaded", "Too many lists wait for what is not shown yet.")
+        self._waiters += 1
+        try:
+            time = asyncio.get_running_loop().time
+            while (await self.mark()).position < position:
+                await asyncio.sleep(POLL_SECONDS - time() % POLL_SECONDS)  # everybody's next moment
+        finally:
+            self._waiters -= 1
 
     async def _fetch(self, callers: Sequence[None]) -> list[Mark]:
         mark = await self._postgres.fetch_one(Mark, SQL["mark"])

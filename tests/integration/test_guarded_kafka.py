@@ -5,6 +5,7 @@ Invariant: what is refused is refused for the reason named, with one sentence th
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -196,3 +197,36 @@ async def test_an_operator_reads_the_sentence(
     said = done.stderr.splitlines()[-1]
     assert said == "Kafka does not accept the user or the password of SASL."
     assert PASSWORD not in done.stderr
+
+
+async def test_a_new_epoch_whose_topics_may_not_be_deleted_says_how_to_go_on(
+    guarded: Guarded, database: str, tmp_path: Path, topic_suffix: str
+) -> None:
+    settings = {
+        "DATABASE_URL": database,
+        "KAFKA_BOOTSTRAP_SERVERS": guarded.kafka.server.address,
+        "KAFKA_TOPIC_PREFIX": f"{topic_suffix}.",
+    }
+    assert run(tmp_path, "migrate", **settings).returncode == 0
+    done = run(tmp_path, "log", "new-epoch", "--delete-topics", **settings)
+    assert done.returncode == 1
+    reason, how = done.stderr.splitlines()[-1].split(
+        ". The epoch has begun all the same, so go on:"
+    )
+    assert reason == "Kafka lets nobody delete topics, by its setting delete.topic.enable"
+    for topic in ("customer.events.v1", "customer.state.v1", "customer.relay.v1"):
+        assert f"{topic_suffix}.{topic}" in how
+    told = run(tmp_path, "log", "epochs", "--json", **settings)
+    assert len(json.loads(told.stdout)["ended"]) == 1
+
+
+async def test_a_kafka_that_lets_nobody_in_leaves_the_epoch_as_it_is(
+    guarded: Guarded, database: str, tmp_path: Path
+) -> None:
+    away = {"DATABASE_URL": database, **guarded.sasl("PLAIN", "wrong")}
+    assert run(tmp_path, "migrate", DATABASE_URL=database).returncode == 0
+    done = run(tmp_path, "log", "new-epoch", "--delete-topics", **away)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["Kafka does not accept the user or the password of SASL."]
+    told = run(tmp_path, "log", "epochs", "--json", DATABASE_URL=database)
+    assert json.loads(told.stdout)["ended"] == []

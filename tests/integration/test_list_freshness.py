@@ -106,10 +106,10 @@ async def test_a_position_that_does_not_come_is_projection_lag_after_the_bound(
 
 async def test_many_who_wait_share_their_looks(world: World) -> None:
     _, position = await world.create("jane")
-    waiting = [asyncio.create_task(world.list(min_position=position)) for _ in range(200)]
+    waiting = [asyncio.create_task(world.list(min_position=position)) for _ in range(WAITERS_MAX)]
     async with running(world.model.runner()):
         answers = await asyncio.gather(*waiting)
-    assert [body["count"] for body, _ in answers] == [1] * 200
+    assert [body["count"] for body, _ in answers] == [1] * WAITERS_MAX
     assert len(world.pages_read) < 10
 
 

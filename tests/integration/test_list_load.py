@@ -60,6 +60,34 @@ async def test_slow_lists_leave_connections_to_the_rest(
         assert orjson.loads(again.body)["count"] == 1
 
 
+async def test_who_waits_for_a_position_is_bounded_and_holds_up_nobody_else(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.queries.progress.WAITERS_MAX", 2)
+    async with projected(database) as model:
+        customer_id = await _a_customer(model)
+        queries = Queries(
+            model.postgres, EventLog(model.postgres, VAULT), b"k" * 32, min_position_wait_seconds=60
+        )
+        far = ListRequest(min_position=1_000)
+        waiting = [asyncio.create_task(queries.list("default", far)) for _ in range(3)]
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+        (refused,) = done
+        error = refused.exception()
+        assert isinstance(error, Unavailable)
+        assert error.code == "overloaded"
+        assert len(pending) == 2
+        shown = await queries.list("default", ListRequest(min_position=1))
+        assert orjson.loads(shown.body)["count"] == 1
+        assert (await queries.get("default", customer_id, "USD")).version == 1
+        for each in pending:
+            each.cancel()
+        await asyncio.wait(pending)
+        again = asyncio.create_task(queries.list("default", far))
+        assert await asyncio.wait([again], timeout=0.2) == (set(), {again})
+        again.cancel()
+
+
 async def test_lists_that_nobody_waits_for_any_more_give_their_turns_back(database: str) -> None:
     async with projected(database) as model:
         await _a_customer(model)

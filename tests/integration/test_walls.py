@@ -30,6 +30,7 @@ from tests.support.vaults import VAULT
 from tests.support.walls import (
     API,
     FIND_GRANTED,
+    FIND_PUBLIC,
     GRANTED,
     INTAKE,
     LETTERS,
@@ -39,6 +40,7 @@ from tests.support.walls import (
     REFUSED,
     REFUSED_TO_ALL,
     RELAY,
+    SCHEMAS,
 )
 
 
@@ -117,6 +119,10 @@ async def test_everything_that_is_granted_is_written_down(owner: Postgres) -> No
 def _shortened(name: str) -> str:
     model = next((model for model in MODELS if name.startswith(model)), None)
     return name if model is None else f"{model}*"
+
+
+async def test_nothing_is_granted_to_everybody(owner: Postgres) -> None:
+    assert await owner.fetch(str, FIND_PUBLIC, SCHEMAS) == []
 
 
 async def test_what_a_role_was_granted_by_hand_is_gone_with_the_next_migrate(

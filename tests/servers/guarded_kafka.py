@@ -75,6 +75,7 @@ def _settings(store: Path, authority: Path, password: str) -> dict[str, str]:
     guarded, scrammed = "listener.name.guarded", "listener.name.scrammed"
     return {
         "listener.security.protocol.map": ",".join(f"{a}:{b}" for a, b in spoken.items()),
+        "delete.topic.enable": "false",  # refused, as by an access rule
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(store),
         "ssl.truststore.type": "PEM",

@@ -36,6 +36,11 @@ REFUSED_TO_ALL = (
     "SET session_replication_role = replica",
     "SELECT log.add_partition()",
     "UPDATE log.head SET position = 0",
+    "UPDATE log.head SET epoch = 'x'",
+    "SELECT log.begin_epoch()",
+    "SELECT epoch FROM log.past_epoch",
+    "INSERT INTO log.past_epoch (epoch) VALUES ('x')",
+    "DELETE FROM log.past_epoch",
     "UPDATE log.stream SET version = 0",
     "DELETE FROM log.stream",
     "SELECT email FROM log.email_claim",
@@ -146,6 +151,19 @@ FROM (
 JOIN pg_roles AS grantee ON grantee.oid = acl.grantee
 WHERE grantee.rolname = ANY ($1)
 """
+# What everybody may, who has a way into the schemas.
+FIND_PUBLIC = """
+SELECT named.name FROM (
+    SELECT oid::regprocedure::text AS name FROM pg_proc
+    WHERE has_function_privilege('public', oid, 'EXECUTE')
+      AND pronamespace::regnamespace::text = ANY ($1)
+    UNION ALL
+    SELECT oid::regclass::text FROM pg_class
+    WHERE relkind IN ('r', 'p', 'v', 'm') AND relnamespace::regnamespace::text = ANY ($1)
+      AND has_table_privilege('public', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+) AS named
+"""
+SCHEMAS = ("log", "access", "vault", "relay", "projection", "read_model", "customers_v1")
 LETTERS = {
     "SELECT": "r",
     "INSERT": "a",
