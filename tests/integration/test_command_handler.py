@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 
 import pytest
@@ -89,8 +89,7 @@ async def test_what_the_first_attempt_did_under_the_key_just_now_is_no_reason_to
         made = await CommandHandler(EventLog(postgres, VAULT), appender).handle(
             a_create_request("jane@example.com")
         )
-        change = replace(
-            a_change(made.customer.id, 1, event),
+        change = a_change(made.customer.id, 1, event)._replace(
             closes_stream=isinstance(event, CustomerDeleted),
             key=key,
         )
