@@ -27,18 +27,20 @@ WATERMARK = "customer.watermark.v1"
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS place (
-    partition INTEGER PRIMARY KEY,
-    epoch TEXT, position INTEGER, event_time TEXT, next_offset INTEGER);
+    partition INTEGER PRIMARY KEY, epoch TEXT, position INTEGER, next_offset INTEGER);
+CREATE TABLE IF NOT EXISTS clock (position INTEGER PRIMARY KEY, event_time TEXT);
 CREATE TABLE IF NOT EXISTS seen (type TEXT PRIMARY KEY, count INTEGER);
 """
 
 # Times never go back as positions rise, so events of other partitions tell the time as well.
 PLACE = """
 SELECT epoch, position,
-       (SELECT max(event_time) FROM place AS other WHERE other.position <= place.position),
+       coalesce((SELECT max(event_time) FROM clock WHERE clock.position <= place.position), ''),
        next_offset
 FROM place WHERE partition = ?
 """
+CLOCK = "SELECT min(position), max(event_time) FROM clock"
+TICK = timedelta(minutes=10)  # between the events that tell the time
 
 
 class Place(NamedTuple):
@@ -46,7 +48,7 @@ class Place(NamedTuple):
 
     epoch: str
     position: int
-    event_time: str  # of an event up to there: none after it is older; empty where none was seen
+    event_time: str  # of an event up to there: none after it is older; empty where none is known
     next_offset: int  # where to read on: only a hint, for a wipe makes it mean something else
 
 
@@ -80,7 +82,11 @@ def judge(place: Place | None, fact: Fact, now: datetime) -> Literal["next", "re
 
 
 def _is_young(event_time: str, now: datetime) -> bool:
-    return event_time != "" and datetime.fromisoformat(event_time) > now - RETENTION
+    return event_time != "" and time(event_time) > now - RETENTION
+
+
+def time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def apply(database: sqlite3.Connection, fact: Fact, value: bytes | None) -> None:
@@ -139,14 +145,19 @@ class Follower:
         place = self._place(partition)
         verdict = judge(place, fact, datetime.now(UTC))
         if verdict == "next":
-            event_time = fact.time
-            if fact.type == WATERMARK:  # the time of a watermark is when it was sent
-                event_time = "" if place is None else place.event_time
-            else:
+            if fact.type != WATERMARK:  # whose time is when it was sent
                 apply(self._database, fact, message.value())
-            here = partition, fact.epoch, fact.position, event_time, message.offset() + 1
-            self._database.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?)", here)
+                self._tell_time(fact)
+            here = partition, fact.epoch, fact.position, message.offset() + 1
+            self._database.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", here)
         return verdict != "gap"
+
+    def _tell_time(self, fact: Fact) -> None:
+        """Remember when the first event was, and then one now and then."""
+        first, last = self._database.execute(CLOCK).fetchone()
+        if first is None or fact.position < first or time(fact.time) - time(last) > TICK:
+            row = fact.position, fact.time
+            self._database.execute("INSERT OR IGNORE INTO clock VALUES (?, ?)", row)
 
     def _go_back(self, partition: int) -> None:
         """To the first record: after a wipe, an old offset lies anywhere in the new topic."""

@@ -17,7 +17,7 @@ from service.http.correlation import X_REQUEST_ID, new_request_id
 from service.http.problems import Refused, problem_response
 
 REFUSED_AT_ONCE_MAX = 1_000  # beyond, and where files are short, a connection is closed at once
-LEAVE_SECONDS = 1.0
+LEAVE_SECONDS = 5.0  # a busy caller takes a while to begin
 
 
 class Refusals:
