@@ -212,6 +212,12 @@ class EventLog:
         """Of the events at these positions; left out where there is none yet."""
         return dict(await self._reader.fetch(_id, SQL["ids"], positions))
 
+    async def last_older_than(self, seconds: float) -> Position:
+        """The last event that was recorded so long ago; 0 = none."""
+        for position in await self._reader.fetch(Position, SQL["last_older_than"], seconds):
+            return position
+        return Position(0)
+
     async def time_after(self, position: Position) -> datetime | None:
         """When the event after this position was recorded; None where there is none yet."""
         for time in await self._reader.fetch(_time, SQL["time_after"], position):

@@ -25,6 +25,7 @@ from service.errors import (
     RightMissing,
     Unavailable,
 )
+from service.sqlstates import NOT_LET_IN, NOT_MIGRATED, NOT_PREPARED, REFUSED, is_lost
 from service.tls import is_of_our_files, why_no_tls
 
 Row = TypeVar("Row")
@@ -38,26 +39,8 @@ ACQUIRE_TIMEOUT_SECONDS = 3.0  # waiting for a free connection of the pool
 POOL_SIZE_MAX = 10
 IDLE_CONNECTION_SECONDS = 300.0
 
-# What the server says is an SQLSTATE, whose first two characters are its class. Source:
-# PostgreSQL's documentation, appendix A.
-_REFUSED_CLASSES = {
-    "25": "the transaction cannot go on: the server is read-only, or ended it for its age",
-    "28": "does not let us in: user, password, or from where and how we connect, is wrong",
-    "3D": "has no database of this name",
-    "40": "rolled back for the sake of another transaction",
-    "53": "out of disk, memory or connections",
-    "55": "something is locked or in use",
-    "57": "cancelled, or the server is starting or stopping",
-    "58": "an error of input or output",
-    "XX": "a fault inside the server",
-}
-_LOST_CLASS = "08"
-_LOST_STATES = {"57P01", "57P02"}  # the server stopped under a statement, be it done or not
-_NOT_MIGRATED_STATES = {"42P01", "42703", "42883", "3F000"}  # no table, column, function, schema
-_NOT_LET_IN = {"28", "3D"}
 _CLOSED = "The database ended the link before it let us in: it stops, or refuses our certificate."
 _RIGHT_MISSING = re.compile(r"(permission denied for|must be owner of) [a-z ]+ \"?[\w.-]+\"?")
-_STATEMENT_CACHE_STATES = {"26000", "42P05"}  # a prepared statement is gone, or there already
 _LINK_BROKE = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # what a link cut at a bad moment looks like
@@ -95,11 +78,11 @@ def _as_ours(error: asyncpg.PostgresError) -> CustomersError:
     state = error.sqlstate or ""
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return ConstraintViolated(str(error.constraint_name))
-    if state[:2] == _LOST_CLASS or state in _LOST_STATES:
+    if is_lost(state):
         return ConnectionLost("database_unavailable", "The database did not answer.")
-    if state in _NOT_MIGRATED_STATES:
+    if state in NOT_MIGRATED:
         return Unavailable("database_not_ready", "The database is not migrated.")
-    if state in _STATEMENT_CACHE_STATES:
+    if state in NOT_PREPARED:
         detail = (
             f"The database loses prepared statements ({state}), as behind PgBouncer: set"
             " CUSTOMERS_DATABASE_STATEMENT_CACHE=false."
@@ -109,7 +92,7 @@ def _as_ours(error: asyncpg.PostgresError) -> CustomersError:
         return _right_missing(error)
     # A plan from before a migration, in a transaction: the next one makes a new plan.
     is_outdated = isinstance(error, asyncpg.InvalidCachedStatementError)
-    if is_outdated or state[:2] in _REFUSED_CLASSES:
+    if is_outdated or state[:2] in REFUSED:
         return Unavailable("database_unavailable", "The database refuses work.")
     return Corrupt(f"the database refused a statement ({state})")
 
@@ -290,8 +273,8 @@ def _unreachable(error: Exception) -> CustomersError:
 def _why(error: Exception) -> str:
     """There is no connection. Without names of hosts or users: callers may be told, too."""
     match error:
-        case asyncpg.PostgresError(sqlstate=str(state)) if state[:2] in _NOT_LET_IN:
-            return f"The database server {_REFUSED_CLASSES[state[:2]]}."
+        case asyncpg.PostgresError(sqlstate=str(state)) if state[:2] in NOT_LET_IN:
+            return f"The database server {REFUSED[state[:2]]}."
         case asyncpg.ConnectionDoesNotExistError() | ConnectionResetError():
             return _CLOSED
         case ssl.SSLError():

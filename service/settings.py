@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -26,13 +24,12 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.database_url import MASK, mask_url, with_parameters
 from service.errors import ConfigurationError
 
 PREFIX = "CUSTOMERS_"
 PREFIX_OF_TESTS = "CUSTOMERS_TEST_"
 ENV_FILE = Path(".env")
-MASK = "********"
-_SECRET_PARAMETERS = {"password", "sslpassword"}
 
 Delivery: TypeAlias = Literal["exactly-once", "at-least-once"]
 SecurityProtocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -218,10 +215,8 @@ class Settings(BaseSettings):
             )
         if self.database_tls_ca_file is None:
             return self.database_url
-        given = parse_qsl(urlsplit(self.database_url).query)
-        kept = [pair for pair in given if pair[0] not in {"sslmode", "sslrootcert"}]
         tls = [("sslmode", "verify-full"), ("sslrootcert", str(self.database_tls_ca_file))]
-        return _with_query(self.database_url, [*kept, *tls])
+        return with_parameters(self.database_url, tls)
 
     def require_kafka_bootstrap_servers(self) -> str:
         if self.kafka_bootstrap_servers is None:
@@ -252,25 +247,6 @@ def read_settings(env_file: Path = ENV_FILE) -> Settings:
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
         raise ConfigurationError("; ".join(map(_fault, faults)) + ".") from None
-
-
-def mask_url(url: str) -> str:
-    """A database URL without its passwords."""
-    parts = urlsplit(url)
-    user, colon, _ = parts.netloc.rpartition("@")[0].partition(":")
-    host = parts.netloc.rpartition("@")[2]
-    masked = url.replace(parts.netloc, f"{user}:{MASK}@{host}", 1) if colon else url
-    pairs = [
-        (name, MASK if name in _SECRET_PARAMETERS else value)
-        for name, value in parse_qsl(parts.query)
-    ]
-    return _with_query(masked, pairs)
-
-
-def _with_query(url: str, pairs: Sequence[tuple[str, str]]) -> str:
-    """`url` with another query; urllib would not put one with an empty host together again."""
-    query = urlencode(pairs, quote_via=quote, safe="/*")
-    return url.partition("?")[0] + (f"?{query}" if query else "")
 
 
 def _shown(value: object) -> str | int | float | bool | None:

@@ -76,8 +76,10 @@ class Progress:
         self._waiters += 1
         try:
             time = asyncio.get_running_loop().time
-            while (await self.mark()).position < position:
+            while True:
                 await asyncio.sleep(POLL_SECONDS - time() % POLL_SECONDS)  # everybody's next moment
+                if (await self.mark()).position >= position:
+                    return
         finally:
             self._waiters -= 1
 

@@ -96,9 +96,9 @@ async def find_standing(
     head = await log.head()
     await check_history(log, head.epoch, found)
     retention_seconds = float(config.events_retention_seconds)
-    oldest = await postgres.fetch_one(int, SQL["last_older_than"], retention_seconds)
+    oldest = await log.last_older_than(retention_seconds)
     recorded = newest(topic.id, (in_postgres, in_kafka))
-    return resume(head, topic.id, found, recorded, oldest or 0)
+    return resume(head, topic.id, found, recorded, oldest)
 
 
 async def _in_kafka(config: KafkaConfig, topics: Topics, *, awaits_open: bool) -> Progress | None:

@@ -38,19 +38,3 @@ ON CONFLICT ON CONSTRAINT progress_pk DO UPDATE
 SET topic_id = excluded.topic_id, epoch = excluded.epoch, position = excluded.position,
     tails = excluded.tails, recorded_at = excluded.recorded_at
 RETURNING progress.position;
-
--- name: last_older_than
--- Position of the last event older than $1 seconds, 0 = none: a binary search, for times never go
--- back as positions rise. Invariant: the event at `low` is older, the one after `high` is not.
-WITH RECURSIVE search AS (
-    SELECT 0::bigint AS low, head.position AS high FROM log.head
-    UNION ALL
-    SELECT CASE WHEN middle.is_older THEN middle.position ELSE search.low END,
-           CASE WHEN middle.is_older THEN search.high ELSE middle.position - 1 END
-    FROM search
-    JOIN LATERAL (
-        SELECT event.position, event.recorded_at < now() - make_interval(secs => $1) AS is_older
-        FROM log.event WHERE event.position = (search.low + search.high + 1) / 2
-    ) AS middle ON search.low < search.high
-)
-SELECT low FROM search WHERE low = high;

@@ -128,22 +128,6 @@ FROM (
 LEFT JOIN log.event ON event.position = page.position AND event.customer_id = page.customer_id AND event.version = page.version
 ORDER BY page.tenant, page.key;
 
--- name: last_older_than
--- Position of the last event older than $1 seconds, 0 = none: a binary search, for times never go
--- back as positions rise; and no end of it where an event is missing.
-WITH RECURSIVE search AS (
-    SELECT 0::bigint AS low, head.position AS high FROM log.head
-    UNION ALL
-    SELECT CASE WHEN middle.is_older THEN middle.position ELSE search.low END,
-           CASE WHEN middle.is_older THEN search.high ELSE middle.position - 1 END
-    FROM search
-    JOIN LATERAL (
-        SELECT event.position, event.recorded_at < now() - make_interval(secs => $1) AS is_older
-        FROM log.event WHERE event.position >= (search.low + search.high + 1) / 2 ORDER BY event.position LIMIT 1
-    ) AS middle ON search.low < search.high
-)
-SELECT min(low) FROM search WHERE low >= high;
-
 -- name: acknowledged
 -- How far this very topic was filled from this log, as far as that is recorded here.
 SELECT position FROM relay.progress WHERE topic = $1 AND topic_id = $2 AND epoch = $3;

@@ -63,7 +63,7 @@ async def verify_topic(
     if topic is None:
         raise Unavailable("broker_unavailable", f"There is no topic {name}: run migrate.")
     age = max(0.0, config.events_retention_seconds - RETENTION_MARGIN_SECONDS)
-    oldest = await postgres.fetch_one(int, SQL["last_older_than"], age) or 0
+    oldest = await log.last_older_than(age)
     # Where the relay records it in the database: what was acknowledged is there, or was lost.
     acknowledged = await postgres.fetch_one(int, SQL["acknowledged"], name, topic.id, head.epoch)
     published = max(published, acknowledged or 0)

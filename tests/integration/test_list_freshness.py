@@ -19,7 +19,7 @@ from service.list_request import ListRequest
 from service.queries import Listed, Queries
 from service.queries.list_cache import ListCache
 from service.queries.list_page import ListPages, Page
-from service.queries.progress import Mark
+from service.queries.progress import WAITERS_MAX, Mark
 from tests.support.logs import a_change, a_creation
 from tests.support.projections import Projected, projected, running
 from tests.support.relays import is_true

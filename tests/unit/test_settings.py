@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from service.database_url import mask_url
 from service.errors import ConfigurationError
 from service.settings import (
     PREFIX,
     Settings,
     default_data_directory,
     field_names,
-    mask_url,
     read_settings,
     setting_name,
 )
