@@ -43,6 +43,7 @@ class Service(BaseModel):
     networks: list[str] = []
     network_mode: str | None = None
     volumes: list[str] = []
+    tmpfs: list[str] = []
     read_only: bool = False
     privileged: bool = False
     cap_drop: list[str] = []

@@ -23,6 +23,9 @@ PORTS = {
     "intake": INTAKE_PORT,
 }
 SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN", "KEY")
+# What the images declare as volumes: PostgreSQL's 18 the first, older ones the second folder.
+POSTGRES_FOLDERS = {"/var/lib/postgresql", "/var/lib/postgresql/data"}
+KAFKA_FOLDERS = {"/etc/kafka/secrets", "/var/lib/kafka/data", "/mnt/shared/config"}
 COMPOSE = read_compose_file()
 SERVICES = pytest.mark.parametrize("name", COMPOSE.services)
 
@@ -136,6 +139,17 @@ def test_a_role_sees_its_own_password_alone_and_logs_in_as_itself(compose: Compo
         assert service.depends_on["users"].condition == WHEN_DONE
     mounted = {name for each in compose.services.values() for name in mounts(each)}
     assert {f"credentials-{role}" for role in PORTS} < mounted
+
+
+def test_no_volume_without_a_name_is_left_behind(compose: ComposeFile) -> None:
+    def covered(name: str) -> set[str]:
+        service = compose.services[name]
+        volumes = {volume.split(":")[1] for volume in service.volumes}
+        return volumes | {tmpfs.split(":")[0] for tmpfs in service.tmpfs}
+
+    assert covered("users") >= POSTGRES_FOLDERS
+    assert covered("kafka") >= KAFKA_FOLDERS
+    assert "/var/lib/postgresql" in covered("postgres")
 
 
 def test_base_images_can_be_served_by_a_mirror(compose: ComposeFile) -> None:

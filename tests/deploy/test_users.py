@@ -34,15 +34,22 @@ async def server(tmp_path: Path) -> AsyncIterator[TlsPostgres]:
         await started.stop()
 
 
-def make_users(folder: Path, server: TlsPostgres) -> None:
-    (script,) = SERVICES["users"].command
+def make_users(folder: Path, server: TlsPostgres) -> str:
+    """Run it as the container would; what it said."""
+    service = SERVICES["users"]
+    (script,) = service.command
     place = {"PGHOST": "localhost", "PGPORT": str(server.port), "PGSSLMODE": "require"}
-    subprocess.run(
+    environment = {**service.fixed_environment(), "FOLDER": str(folder), **place}
+    ended = subprocess.run(
         ["bash", "-euc", script.replace("$$", "$")],
-        env={"PATH": os.environ["PATH"], "FOLDER": str(folder), **place},
+        env={"PATH": os.environ["PATH"], **environment},
         timeout=TIMEOUT_SECONDS,
         check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
+    return ended.stdout
 
 
 async def test_each_role_gets_a_user_with_its_password_and_its_rights(
@@ -59,8 +66,8 @@ async def test_each_role_gets_a_user_with_its_password_and_its_rights(
     await server.execute(f"CREATE ROLE customers SUPERUSER LOGIN PASSWORD '{owner}'")
     await server.execute("CREATE DATABASE customers OWNER customers")
     await migrate(url("customers", "password"))
-    make_users(folder, server)
-    make_users(folder, server)
+    assert make_users(folder, server) == ""
+    assert make_users(folder, server) == ""
     for role in ROLES:
         async with Postgres.connect(url(role, role), pool_size_max=1) as postgres:
             belongs = "SELECT pg_has_role(current_user, $1, 'USAGE')"
