@@ -1,0 +1,147 @@
+"""The events of one tenant in position order: a page of them, and whatever comes after.
+
+Invariants: up to the position that is told with them, none is left out, because positions are
+contiguous and become visible in order; and that position moves on also where the tenant has nothing
+in a long stretch. One request scans at most SCANNED_POSITIONS_MAX, and holds at most about
+PAGE_BYTES_MAX; a process runs one statement of this room at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import NamedTuple, Protocol
+
+import orjson
+
+from service.documents import timestamp_text
+from service.event_log import EventLog, StoredEvent
+from service.events import Position, decode_meta
+from service.identifiers import event_id
+from service.postgres import Postgres
+from service.queries.tail import Tail
+
+PAGE_BYTES_MAX = 4 * 1024 * 1024  # of lines; and one read more
+READ_EVENTS_MAX = 250  # of one statement
+SCANNED_POSITIONS_MAX = 100_000  # of the whole log, by one request, or one step of a stream
+PULSE_SECONDS = 1.0
+
+
+class FeedRequest(Protocol):
+    """What is asked for, checked by who builds it."""
+
+    @property
+    def after(self) -> int: ...
+    @property
+    def limit(self) -> int: ...
+    @property
+    def types(self) -> Sequence[str] | None:
+        """Names of events as stored, or as published; None = all."""
+
+
+class Line(NamedTuple):
+    """One event: finished JSON in one line, without its end."""
+
+    position: int
+    type: str  # as published
+    text: bytes
+
+
+class Lines(NamedTuple):
+    """`position`: of what was asked for, everything up to here is in the lines, or came before."""
+
+    lines: Sequence[Line]
+    position: int
+
+
+class Feed:
+    """Safe to call from many tasks at once. Streams go on only while `run` does."""
+
+    def __init__(self, postgres: Postgres, event_log: EventLog, *, pool_size_max: int) -> None:
+        self._event_log = event_log
+        self._tail = Tail(postgres, event_log, pool_size_max=pool_size_max)
+        self._turn = asyncio.Lock()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch the log for those who follow it; when it stops, their streams end."""
+        await self._tail.run(stop)
+
+    async def head(self) -> Position:
+        """Of the last event of the whole log. Raises Unavailable."""
+        return (await self._event_log.head()).position
+
+    async def page(self, tenant: str, request: FeedRequest, epoch: str) -> Lines:
+        """The events after a position, to the limit, or what bounds a request, or the log's end.
+
+        Where that end lies before the position asked for, it is what is told. Raises Unavailable.
+        """
+        until = min(await self.head(), request.after + SCANNED_POSITIONS_MAX)
+        place, size = request.after, 0
+        lines: list[Line] = []
+        while place < until and len(lines) < request.limit and size < PAGE_BYTES_MAX:
+            limit = min(READ_EVENTS_MAX, request.limit - len(lines))
+            more = await self._read(tenant, request.types, place, until, limit, epoch)
+            place = more.position
+            lines += more.lines
+            size += sum(len(line.text) for line in more.lines)
+        return Lines(lines, min(place, until))
+
+    async def follow(
+        self, tenant: str, after: int, types: Sequence[str] | None, epoch: str
+    ) -> AsyncGenerator[Lines, None]:
+        """All events after a position, for as long as they are asked for and the process works.
+
+        Where there are none, an empty sign of life comes after PULSE_SECONDS. Raises Unavailable.
+        """
+        loop = asyncio.get_running_loop()
+        with self._tail.followed():
+            place, told_at = after, loop.time()
+            while True:
+                left = told_at + PULSE_SECONDS - loop.time()
+                await self._tail.reach_beyond(place, max(left, 0))
+                if self._tail.is_over:
+                    return
+                found: Sequence[Line] = ()
+                until = min(self._tail.position, place + SCANNED_POSITIONS_MAX)
+                if place < until:
+                    asked = tenant, types, place, until, READ_EVENTS_MAX, epoch
+                    found, place = await self._read(*asked)
+                if found or loop.time() >= told_at + PULSE_SECONDS:
+                    yield Lines(found, place)
+                    told_at = loop.time()
+
+    async def _read(
+        self,
+        tenant: str,
+        types: Sequence[str] | None,
+        after: int,
+        until: int,
+        limit: int,
+        epoch: str,
+    ) -> Lines:
+        async with self._turn:
+            page = await self._event_log.of_tenant(tenant, types, after, until, limit=limit)
+            place = page[-1].position if page.goes_on else until
+            return Lines([_line(event, epoch) for event in page], place)
+
+
+def _line(event: StoredEvent, epoch: str) -> Line:
+    """The data is passed on as it lies in the log, as in Kafka."""
+    published = f"{event.type}.v{event.schema_version}"
+    actor = decode_meta(event.meta).actor
+    fields: dict[str, object] = {
+        "position": event.position,
+        "epoch": epoch,
+        "id": event_id(event.id),
+        "type": published,
+        "customerId": event.customer_id,
+        "version": event.version,
+        "time": timestamp_text(event.time),
+        "actor": {"type": actor.type, "id": actor.id, "name": actor.name},
+        "data": orjson.Fragment(event.data),
+    }
+    if event.is_forgotten:
+        fields["forgotten"] = True
+    if event.is_damaged:
+        fields["damaged"] = True
+    return Line(event.position, published, orjson.dumps(fields))
