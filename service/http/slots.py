@@ -19,14 +19,14 @@ BODIES_BYTES_MAX = 64 * 1024 * 1024  # of requests that are not answered yet: 25
 
 
 class Slots:
-    """For all customer routes of one process, or `count` for one that has its own. Entered, as a
-    context, it gives a slot.
+    """For all customer routes of one process, or `count` of them for one that has its own.
+    Entered, as a context, it gives a slot.
 
     Raises Refused `overloaded` where none becomes free in time.
     """
 
-    def __init__(self, count: int = IN_FLIGHT_MAX) -> None:
-        self._free = asyncio.Semaphore(count)
+    def __init__(self, count: int | None = None) -> None:
+        self._free = asyncio.Semaphore(IN_FLIGHT_MAX if count is None else count)
         self._bodies_bytes = 0
 
     async def __aenter__(self) -> None:

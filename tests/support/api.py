@@ -149,7 +149,7 @@ async def serving_api(
     """The same, and what lists show is the caller's affair."""
     log = EventLog(postgres, VAULT)
     feed = Feed(postgres, log, pool_size_max=POOL_SIZE_MAX)
-    async with appending(postgres) as appender, fed(feed):
+    async with appending(postgres) as appender:
         keys = TokenKeys(KEY)
         tokens = Tokens(postgres, keys)
         epoch = (await log.head()).epoch
@@ -169,6 +169,7 @@ async def serving_api(
         async with (
             serve(app, "127.0.0.1", 0, shutdown_timeout_seconds=10) as port,
             aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
+            fed(feed),
         ):
             yield Api(f"http://127.0.0.1:{port}", session, token.text, tokens, app)
 
