@@ -63,7 +63,7 @@ class FeedQueries(Protocol):
     async def page(self, tenant: str, request: FeedQuery, epoch: str) -> Lines: ...
 
     def follow(
-        self, tenant: str, after: int, types: Sequence[str] | None, epoch: str
+        self, tenant: str, after: int, types: tuple[str, ...] | None, epoch: str
     ) -> AsyncGenerator[Lines, None]:
         """Ends when the process stops; without events it gives a sign of life every second."""
 

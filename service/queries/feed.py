@@ -24,6 +24,7 @@ from service.queries.tail import Tail
 PAGE_BYTES_MAX = 4 * 1024 * 1024  # of lines; and one read more
 READ_EVENTS_MAX = 250  # of one statement
 SCANNED_POSITIONS_MAX = 100_000  # of the whole log, by one request, or one step of a stream
+SHARED_READS_MAX = 16  # of streams that stand at the same place; about 1 MB each at most
 PULSE_SECONDS = 1.0
 
 
@@ -35,7 +36,7 @@ class FeedRequest(Protocol):
     @property
     def limit(self) -> int: ...
     @property
-    def types(self) -> Sequence[str] | None:
+    def types(self) -> tuple[str, ...] | None:
         """Names of events as stored, or as published; None = all."""
 
 
@@ -54,6 +55,17 @@ class Lines(NamedTuple):
     position: int
 
 
+class _Asked(NamedTuple):
+    """One read: `after < position <= until`."""
+
+    tenant: str
+    types: tuple[str, ...] | None
+    after: int
+    until: int
+    limit: int
+    epoch: str
+
+
 class Feed:
     """Safe to call from many tasks at once. Streams go on only while `run` does."""
 
@@ -61,14 +73,20 @@ class Feed:
         self._event_log = event_log
         self._tail = Tail(postgres, event_log, pool_size_max=pool_size_max)
         self._turn = asyncio.Lock()
+        # Invariant: only reads up to what was the log's end, so none is older than a deletion that
+        # whoever asks for the same could know of; at most SHARED_READS_MAX, and none from before
+        # the log went on.
+        self._shared: dict[_Asked, Lines] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch the log for those who follow it; when it stops, their streams end."""
         await self._tail.run(stop)
 
     async def head(self) -> Position:
-        """Of the last event of the whole log. Raises Unavailable."""
-        return (await self._event_log.head()).position
+        """Of the log's last event; streams know it from now on. Raises Unavailable."""
+        head = await self._event_log.head()
+        self._tail.saw(head.position)
+        return head.position
 
     async def page(self, tenant: str, request: FeedRequest, epoch: str) -> Lines:
         """The events after a position, to the limit, or what bounds a request, or the log's end.
@@ -80,18 +98,21 @@ class Feed:
         lines: list[Line] = []
         while place < until and len(lines) < request.limit and size < PAGE_BYTES_MAX:
             limit = min(READ_EVENTS_MAX, request.limit - len(lines))
-            more = await self._read(tenant, request.types, place, until, limit, epoch)
+            async with self._turn:
+                asked = _Asked(tenant, request.types, place, until, limit, epoch)
+                more = await self._read(asked)
             place = more.position
             lines += more.lines
             size += sum(len(line.text) for line in more.lines)
         return Lines(lines, min(place, until))
 
     async def follow(
-        self, tenant: str, after: int, types: Sequence[str] | None, epoch: str
+        self, tenant: str, after: int, types: tuple[str, ...] | None, epoch: str
     ) -> AsyncGenerator[Lines, None]:
         """All events after a position, for as long as they are asked for and the process works.
 
-        Where there are none, an empty sign of life comes after PULSE_SECONDS. Raises Unavailable.
+        Where there are none, an empty sign of life comes after PULSE_SECONDS. Ask for `head` first.
+        Raises Unavailable.
         """
         loop = asyncio.get_running_loop()
         with self._tail.followed():
@@ -104,25 +125,32 @@ class Feed:
                 found: Sequence[Line] = ()
                 until = min(self._tail.position, place + SCANNED_POSITIONS_MAX)
                 if place < until:
-                    asked = tenant, types, place, until, READ_EVENTS_MAX, epoch
-                    found, place = await self._read(*asked)
+                    asked = _Asked(tenant, types, place, until, READ_EVENTS_MAX, epoch)
+                    found, place = await self._step(asked, is_end=until == self._tail.position)
                 if found or loop.time() >= told_at + PULSE_SECONDS:
                     yield Lines(found, place)
                     told_at = loop.time()
 
-    async def _read(
-        self,
-        tenant: str,
-        types: Sequence[str] | None,
-        after: int,
-        until: int,
-        limit: int,
-        epoch: str,
-    ) -> Lines:
+    async def _step(self, asked: _Asked, *, is_end: bool) -> Lines:
+        """Of streams that wake up at the same place at the log's end, the first one reads."""
         async with self._turn:
-            page = await self._event_log.of_tenant(tenant, types, after, until, limit=limit)
-            place = page[-1].position if page.goes_on else until
-            return Lines([_line(event, epoch) for event in page], place)
+            if not is_end:
+                return await self._read(asked)
+            found = self._shared.get(asked)
+            if found is None:
+                found = await self._read(asked)
+                self._keep(asked, found)
+            return found
+
+    def _keep(self, asked: _Asked, found: Lines) -> None:
+        kept = [(key, lines) for key, lines in self._shared.items() if key.until >= asked.until]
+        self._shared = dict([*kept[1 - SHARED_READS_MAX :], (asked, found)])
+
+    async def _read(self, asked: _Asked) -> Lines:
+        tenant, types, after, until, limit, epoch = asked
+        page = await self._event_log.of_tenant(tenant, types, after, until, limit=limit)
+        place = page[-1].position if page.goes_on else until
+        return Lines([_line(event, epoch) for event in page], place)
 
 
 def _line(event: StoredEvent, epoch: str) -> Line:

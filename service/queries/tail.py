@@ -47,6 +47,13 @@ class Tail:
         """Whether the process stops: nobody is to follow any longer."""
         return self._is_over
 
+    def saw(self, position: Position) -> None:
+        """Somebody has looked where the log ends: whoever waits for less is woken."""
+        if position > self._position:
+            self._position = position
+            moved, self._moved = self._moved, asyncio.Event()
+            moved.set()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until stopped. An outage of the database is waited for."""
         try:
@@ -98,10 +105,7 @@ class Tail:
     async def _look(self) -> None:
         self._heard.clear()  # before reading, so that what comes later is heard
         head = await self._event_log.head()
-        if head.position > self._position:
-            self._position = head.position
-            moved, self._moved = self._moved, asyncio.Event()
-            moved.set()
+        self.saw(head.position)
         await asyncio.sleep(STEP_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS - STEP_SECONDS):
