@@ -170,7 +170,7 @@ async def _pieces(body: bytes) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PAGE_SECONDS_MAX
     for start in range(0, len(body), CHUNK_BYTES):
-        if loop.time() > deadline:
+        if loop.time() >= deadline:
             raise TimeoutError
         yield body[start : start + CHUNK_BYTES]
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+import aiohttp
 import orjson
 import pytest
 
@@ -237,6 +238,19 @@ async def test_what_cannot_be_opened_is_shown_empty_and_stops_nobody(log: Log) -
     damaged, whole = lines_of(await log.api.get("/events"))
     assert (damaged["damaged"], damaged["data"], damaged["version"]) == (True, {}, 1)
     assert whole["data"]["email"] == "john@example.com"
+
+
+async def test_a_page_that_is_taken_too_slowly_is_cut_off(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its length is said, so a part of it never looks like a page."""
+    monkeypatch.setattr(http_feed, "CHUNK_BYTES", 10)
+    await log.api.create()
+    whole = await log.api.get("/events")
+    assert int(whole.headers["Content-Length"]) == len(whole.body)
+    monkeypatch.setattr(http_feed, "PAGE_SECONDS_MAX", 0)
+    with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientConnectionError)):
+        await log.api.get("/events")
 
 
 async def test_more_pages_than_may_be_read_at_once_are_refused(
