@@ -207,6 +207,17 @@ async def test_a_deleted_customer_is_nobody_in_a_stream(api: Api) -> None:
         assert created.line["forgotten"] is True
 
 
+async def test_what_was_read_for_a_stream_before_a_deletion_is_shown_to_nobody_after(
+    api: Api,
+) -> None:
+    path = await api.create("gone@example.com")
+    async with streaming(api) as stream:
+        assert "gone@example.com" in (await stream.event()).data
+    assert (await api.delete(path)).status == 204
+    async with streaming(api) as stream:
+        assert (await stream.event()).line["forgotten"] is True
+
+
 async def test_who_may_not_read_gets_no_stream(shared_api: Api) -> None:
     reader = await shared_api.with_scopes("customers:read")
     assert (await reader.call("GET", "/events", headers=STREAM)).code == "insufficient_scope"
