@@ -222,7 +222,12 @@ def _content(model: type[BaseModel], line_media_types: tuple[str, ...]) -> JsonO
     if not line_media_types:
         return {JSON: {"schema": reference, "example": example}}
     lines: JsonObject = {
-        "schema": {"type": "string", "contentMediaType": JSON, "contentSchema": reference},
+        "schema": {
+            "type": "string",
+            "description": "The schema is that of each line; in a stream, of each event's data.",
+            "contentMediaType": JSON,
+            "contentSchema": reference,
+        },
         "example": orjson.dumps(example).decode(),
     }
     return dict.fromkeys(line_media_types, lines)
