@@ -28,7 +28,7 @@ from service.http.query_params import INTEGER_MAX
 from service.http.slots import Slots
 from service.http.streaming import streamed
 
-PAGES_AT_ONCE_MAX = 16  # read or being sent, in one process; 4 MiB each
+PAGES_AT_ONCE_MAX = 8  # read or being sent, in one process; 8 MiB each
 PAGE_SECONDS_MAX = 120.0  # for a caller to take a page
 CHUNK_BYTES = 64 * 1024
 STREAMS_MAX = 100  # of one process

@@ -21,7 +21,7 @@ from service.identifiers import event_id
 from service.postgres import Postgres
 from service.queries.tail import Tail
 
-PAGE_BYTES_MAX = 4 * 1024 * 1024  # of lines; and one read more
+PAGE_BYTES_MAX = 8 * 1024 * 1024  # of lines, and one read more: 10,000 of twice the usual size
 READ_EVENTS_MAX = 250  # of one statement
 SCANNED_POSITIONS_MAX = 100_000  # of the whole log, by one request, or one step of a stream
 SHARED_READS_MAX = 16  # of streams that stand at the same place; about 1 MB each at most
