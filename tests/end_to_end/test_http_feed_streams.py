@@ -159,7 +159,7 @@ async def test_streams_take_no_slot(database: str, monkeypatch: pytest.MonkeyPat
 async def test_a_caller_who_takes_nothing_is_cut_off(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_streaming, "WRITE_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(http_streaming, "WRITE_TIMEOUT_SECONDS", 0.5)
     await asyncio.gather(
         *(api.create(f"jane.{number}@example.com", metadata=LARGE) for number in range(250))
     )
