@@ -6,7 +6,8 @@ written in the same transaction as what it does, so it may be killed at any mome
     pip install confluent-kafka
     python proving_consumer.py --servers localhost:9092 --database counts.db
 
-Exit code 1: events were lost, or the topic holds another log; one sentence says which.
+Exit code 1: Kafka has lost events, or holds another log; one sentence says which. Lost events are
+still in the log: `GET /events?after=POSITION` shows all of them, see docs/events.md.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from service.http.rate_limit import RateLimit
 from service.http.request_metrics import RequestMetrics
 from service.http.server import allow_files, serve
 from service.idempotency_expiry import IdempotencyExpiry
-from service.queries import Queries
+from service.queries import Feed, Queries
 from service.settings import Settings
 from service.telemetry import ApiMeter, Check, Health
 from service.token_keys import TokenKeys
@@ -80,12 +80,15 @@ async def serve_api(
     allow_files()
     meter = ApiMeter(ground.metrics)
     appender = Appender(ground.postgres, ground.vault, meter.append_batch_commands.observe)
+    log = EventLog(ground.postgres, ground.vault)
+    feed = Feed(ground.postgres, log, pool_size_max=ground.settings.database_pool_size_max)
     async with asyncio.TaskGroup() as group:
         group.create_task(appender.run())
         group.create_task(IdempotencyExpiry(ground.postgres).run(stop))
+        group.create_task(feed.run(stop))
         try:
             async with serve(
-                _app(ground, health, appender, meter),
+                _app(ground, health, appender, meter, log, feed),
                 ground.settings.http_host,
                 port,
                 shutdown_timeout_seconds=ground.settings.shutdown_timeout_seconds * PARTS_SHARE,
@@ -98,8 +101,14 @@ async def serve_api(
             appender.stop()
 
 
-def _app(ground: Ground, health: Health, appender: Appender, meter: ApiMeter) -> App:
-    log = EventLog(ground.postgres, ground.vault)
+def _app(
+    ground: Ground,
+    health: Health,
+    appender: Appender,
+    meter: ApiMeter,
+    log: EventLog,
+    feed: Feed,
+) -> App:
     settings = ground.settings
     per_second = settings.rate_limit_per_second
     dependencies = Dependencies(
@@ -110,6 +119,7 @@ def _app(ground: Ground, health: Health, appender: Appender, meter: ApiMeter) ->
             ground.key.subkey("cursor"),
             pool_size_max=settings.database_pool_size_max,
         ),
+        feed=feed,
         authenticator=Authenticator(
             ground.postgres, TokenKeys(ground.key), jwt=json_web_tokens(settings)
         ),

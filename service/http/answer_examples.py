@@ -22,6 +22,7 @@ from service.http.answers import (
     OrderList,
 )
 from service.http.event_examples import CREATED_AT, CUSTOMER_EXAMPLE, EVENT_ID, UPDATED_AT
+from service.http.feed_route import FeedEvent
 from service.http.problem_kinds import (
     PROBLEMS,
     Problem,
@@ -32,6 +33,7 @@ from service.http.problem_kinds import (
 from service.upcasters import Json
 
 REQUEST_ID = "01921f3b5a7e7c1e9d2f4b6a8c0e1f23"
+EPOCH = "5f0c6a3e8d6b4c7f9e2a1b3c4d5e6f70"
 
 _ORDER = OrderItem(
     order_id="order_1001",
@@ -66,6 +68,17 @@ _BODIES: Mapping[type[BaseModel], BaseModel] = {
     ),
     OrderList: OrderList(count=12, next_cursor="bzRhYjI.k3Jx0Q", models=(_ORDER,)),
     EventList: EventList(count=17, events=(_EVENT,), next_cursor="bzRhYjI.k3Jx0Q"),
+    FeedEvent: FeedEvent(
+        position=_EVENT.position,
+        epoch=EPOCH,
+        id=_EVENT.id,
+        type=_EVENT.type,
+        customer_id=CUSTOMER_EXAMPLE.id,
+        version=_EVENT.version,
+        time=_EVENT.time,
+        actor=_EVENT.actor,
+        data=_EVENT.data,
+    ),
     CustomerExport: CustomerExport(
         exported_at=UPDATED_AT,
         as_of_position=4_720,

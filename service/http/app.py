@@ -25,6 +25,7 @@ from service.http.correlation import X_REQUEST_ID, request_id_of
 from service.http.customer_routes import CUSTOMER_ROUTES
 from service.http.customers import Customers, Queries
 from service.http.endpoint import Endpoint
+from service.http.feed import Feed, FeedQueries
 from service.http.history import History, HistoryQueries
 from service.http.orders import OrderQueries, Orders
 from service.http.problems import Refused, problem_response, refused
@@ -57,6 +58,7 @@ class Dependencies:
 
     commands: Commands
     queries: AllQueries
+    feed: FeedQueries
     authenticator: Authenticator
     epoch: Callable[[], str]
     digest_key: bytes
@@ -162,6 +164,7 @@ def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler
     customers = Customers(writes, dependencies.queries)
     addresses, tags = Addresses(writes), Tags(writes)
     orders, history = Orders(dependencies.queries), History(dependencies.queries)
+    feed = Feed(dependencies.feed, dependencies.authenticator)
     handlers: Mapping[str, Handler] = {
         "listCustomers": customers.list,
         "createCustomer": customers.create,
@@ -177,6 +180,7 @@ def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler
         "listOrders": orders.list,
         "listEvents": history.events,
         "exportCustomer": history.export,
+        "readFeed": feed.read,
     }
     return [(route, handlers[route.operation_id]) for route in CUSTOMER_ROUTES]
 

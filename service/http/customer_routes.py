@@ -9,6 +9,7 @@ from __future__ import annotations
 from service.documents import CustomerDocument
 from service.events import Address
 from service.http.answers import CustomerExport, CustomerList, EventList, OrderList
+from service.http.feed_route import FEED_ROUTE
 from service.http.models import AddressBody, AddressPatch, CustomerBody, CustomerPatch, TagsBody
 from service.http.problem_kinds import ProblemCode
 from service.http.query_params import CustomerQuery, EventsQuery, ListQuery, OrdersQuery
@@ -239,4 +240,5 @@ CUSTOMER_ROUTES: tuple[Route, ...] = (
         answers=(Answer(200, "Everything.", CustomerExport, _READ),),
         problems=("customer_not_found", "customer_deleted"),
     ),
+    FEED_ROUTE,
 )

@@ -2,7 +2,8 @@
 
 Invariant: the order is token, rate, scope, epoch, query, body; so nobody learns about data, or has
 a body read, who may not call, and every answer to a known token says what is left of its rate. Only
-a request that has arrived whole, and is right, takes one of the slots for work.
+a request that has arrived whole, and is right, takes one of the slots for work; where a route says
+that it takes none, its handler bounds itself.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class Endpoint:
         _check_epoch(request, epoch)
         query = self._query.read(request.rel_url.raw_query_string)
         call = Call(request, request_id, self._route, self._prefix, parts, principal, epoch, query)
+        if not self._route.takes_slot:
+            return await self._handler(call)
         if self._body is None or self._validate is None:
             async with self._slots:
                 return await self._handler(call)

@@ -53,6 +53,7 @@ OWN_CODES = frozenset(
         "invalid_time",
         "not_a_boolean",
         "unknown_sort",
+        "unknown_type",
         "repeated_sort_field",
         "invalid_cursor",
         *_OF_TWO_PARAMETERS,

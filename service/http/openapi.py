@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+import orjson
 from pydantic import BaseModel
 
 from service.http.answer_examples import answer_example, own_example
@@ -52,6 +53,7 @@ _TAGS = {
     "Tags": "Segment customers for targeted pricing and promotions.",
     "Orders": "What customers have ordered, and what of it counts.",
     "History": "What happened to customers, and all that is held about one.",
+    "Feed": "The log of events, for analysts and subscribers.",
 }
 _DESCRIPTION = (
     "Manage customer accounts, profiles, addresses and segmentation. Times are RFC 3339 in UTC, "
@@ -79,6 +81,7 @@ _QUERY_EXAMPLES: JsonObject = {
     "at": "2024-06-15T14:22:00Z",
     "version": 7,
     "after": 7,
+    "limit": 1_000,
 }
 _HEADER_PATTERNS = {
     IDEMPOTENCY_KEY.name: r'^([!#-~][ -~]{0,254}|"[ -~]{1,510}")$',
@@ -207,15 +210,27 @@ def _answer(answer: Answer, links: JsonObject) -> JsonObject:
     headers = header_references((*answer.headers, X_REQUEST_ID, *RATE_LIMITS))
     described: JsonObject = {"description": answer.description, "headers": headers}
     if answer.model is not None:
-        described["content"] = {
-            JSON: {
-                "schema": {"$ref": f"#/components/schemas/{answer.model.__name__}"},
-                "example": answer_example(answer.model),
-            }
-        }
+        described["content"] = _content(answer.model, answer.line_media_types)
     if links:
         described["links"] = links
     return described
+
+
+def _content(model: type[BaseModel], line_media_types: tuple[str, ...]) -> JsonObject:
+    reference: JsonObject = {"$ref": f"#/components/schemas/{model.__name__}"}
+    example = answer_example(model)
+    if not line_media_types:
+        return {JSON: {"schema": reference, "example": example}}
+    lines: JsonObject = {
+        "schema": {
+            "type": "string",
+            "description": "The schema is that of each line; in a stream, of each event's data.",
+            "contentMediaType": JSON,
+            "contentSchema": reference,
+        },
+        "example": orjson.dumps(example).decode(),
+    }
+    return dict.fromkeys(line_media_types, lines)
 
 
 def _answered_headers(routes: Sequence[Route]) -> list[Header]:

@@ -49,7 +49,7 @@ _KEY = f"({'|'.join(SORT_FIELDS)})(:(asc|desc))?"
 _SORT_PATTERN = f"^{_KEY}(,{_KEY})*$"
 
 
-def _whole(minimum: int, maximum: int) -> PlainValidator:
+def whole(minimum: int, maximum: int) -> PlainValidator:
     """Digits only: no sign, no blank, no underscore, no other script's digits."""
 
     def check(value: str) -> int:
@@ -120,7 +120,7 @@ Time: TypeAlias = Annotated[
     WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
 ]
 Flag: TypeAlias = Annotated[bool, PlainValidator(_boolean), WithJsonSchema({"type": "boolean"})]
-Count: TypeAlias = Annotated[int, _whole(0, INTEGER_MAX)]
+Count: TypeAlias = Annotated[int, whole(0, INTEGER_MAX)]
 TagFilter: TypeAlias = Annotated[str, text(TAG_CHARACTERS_MAX, is_required=True)]
 ExactEmail: TypeAlias = Annotated[str, text(EMAIL_CHARACTERS_MAX), AfterValidator(_email)]
 Cursor: TypeAlias = Annotated[str, AfterValidator(_cursor)]
@@ -142,10 +142,10 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    page: Annotated[int, _whole(1, PAGE_MAX)] = Field(
+    page: Annotated[int, whole(1, PAGE_MAX)] = Field(
         default=PAGE_DEFAULT, description="Which page, from 1. Not together with `cursor`."
     )
-    display: Annotated[int, _whole(1, DISPLAY_MAX)] = Field(
+    display: Annotated[int, whole(1, DISPLAY_MAX)] = Field(
         default=DISPLAY_DEFAULT, description="Customers on a page."
     )
     sort: Sort = Field(
@@ -225,7 +225,7 @@ class CustomerQuery(BaseModel):
     at: Time | None = Field(
         default=None, description="As it was at this date or time. Not together with `version`."
     )
-    version: Annotated[int, _whole(1, INTEGER_MAX)] | None = Field(
+    version: Annotated[int, whole(1, INTEGER_MAX)] | None = Field(
         default=None, description="As it was at this version."
     )
 
@@ -242,7 +242,7 @@ class EventsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     after: Count = Field(default=0, description="Only what came after this version.")
-    display: Annotated[int, _whole(1, DISPLAY_MAX)] = Field(
+    display: Annotated[int, whole(1, DISPLAY_MAX)] = Field(
         default=DISPLAY_DEFAULT, description="Events on a page."
     )
     cursor: Cursor | None = Field(
@@ -263,7 +263,7 @@ class OrdersQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    display: Annotated[int, _whole(1, DISPLAY_MAX)] = Field(
+    display: Annotated[int, whole(1, DISPLAY_MAX)] = Field(
         default=DISPLAY_DEFAULT, description="Orders on a page."
     )
     cursor: Cursor | None = Field(

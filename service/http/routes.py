@@ -48,6 +48,7 @@ class Answer:
     description: str
     model: type[BaseModel] | None = None
     headers: tuple[Header, ...] = ()
+    line_media_types: tuple[str, ...] = ()  # where given: lines, of which each holds the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Route:
     headers: tuple[Header, ...] = ()
     body: RequestBody | None = None
     problems: tuple[ProblemCode, ...] = ()  # besides the ones of every route
+    takes_slot: bool = True  # of those for work; False: its handler has a limit of its own
 
     @property
     def all_problems(self) -> tuple[ProblemCode, ...]:

@@ -1,9 +1,10 @@
 """How many requests are at work at once, and what those hold that wait for their turn.
 
-Invariants: at most IN_FLIGHT_MAX requests are at work on customer routes, and whoever waits longer
-than WAIT_SECONDS is refused. Waiting costs no time of the processor, so clients that ask again at
-once take nothing from those that are served; who waits is bounded by CONNECTIONS_MAX, and bodies
-by BODIES_BYTES_MAX. A request takes its slot when it has arrived whole: slow senders hold none.
+Invariants: at most IN_FLIGHT_MAX requests are at work on routes that take slots, and whoever waits
+longer than WAIT_SECONDS is refused. Waiting costs no time of the processor, so clients that ask
+again at once take nothing from those that are served; who waits is bounded by CONNECTIONS_MAX, and
+bodies by BODIES_BYTES_MAX. A request takes its slot when it has arrived whole: slow senders hold
+none.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ BODIES_BYTES_MAX = 64 * 1024 * 1024  # of requests that are not answered yet: 25
 
 
 class Slots:
-    """For all customer routes of one process. Entered, as a context, it gives a slot.
+    """For the routes of one process that share them, or `count` of them for one that has its own.
+    Entered, as a context, it gives a slot.
 
     Raises Refused `overloaded` where none becomes free in time.
     """
 
-    def __init__(self) -> None:
-        self._free = asyncio.Semaphore(IN_FLIGHT_MAX)
+    def __init__(self, count: int | None = None) -> None:
+        self._free = asyncio.Semaphore(IN_FLIGHT_MAX if count is None else count)
         self._bodies_bytes = 0
 
     async def __aenter__(self) -> None:

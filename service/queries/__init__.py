@@ -18,6 +18,7 @@ from service.queries.customer_list import MIN_POSITION_WAIT_SECONDS, CustomerLis
 from service.queries.customer_orders import CustomerOrders, OrdersFound, OrdersRequest
 from service.queries.customer_query import CustomerQuery, Found
 from service.queries.export import Export, Exports
+from service.queries.feed import Feed
 from service.queries.history import EventsFound, EventsRequest, History
 from service.queries.list_answer import Listed
 
@@ -25,6 +26,7 @@ __all__ = [
     "EventsFound",
     "EventsRequest",
     "Export",
+    "Feed",
     "Found",
     "Listed",
     "OrdersFound",

@@ -61,6 +61,45 @@ LEFT JOIN LATERAL (
 ) AS held ON true
 WHERE bytes <= greatest($3, own_bytes) ORDER BY page.position;
 
+-- name: read_tenant
+-- A page of one tenant's events, in position order, as `read_log` makes one; and the position of the last
+-- that was found, which is beyond the page where it goes on. What is scanned is bounded by the positions,
+-- since nothing leads to a tenant's events but the log itself.
+SELECT page.last_found,
+       page.position, page.id, page.tenant, page.customer_id, page.version, page.type, page.schema_version,
+       page.data, page.meta, page.recorded_at, page.sealed, held.wrapped, held.is_destroyed
+FROM (
+    SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed, last_found,
+           greatest(octet_length(data), octet_length(sealed)) + octet_length(meta) AS own_bytes,
+           sum(greatest(octet_length(data), octet_length(sealed)) + octet_length(meta))
+               OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
+    FROM (
+        SELECT position, id, tenant, customer_id, version, type, schema_version,
+               data::text AS data, meta::text AS meta, recorded_at, sealed, last_found
+        FROM (
+            SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed,
+                   max(position) OVER () AS last_found,
+                   row_number() OVER (ORDER BY position) AS place,
+                   greatest(pg_column_size(data), pg_column_size(sealed)) AS own_bytes,
+                   sum(greatest(pg_column_size(data), pg_column_size(sealed)))
+                       OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
+            FROM (
+                SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed
+                FROM log.event WHERE position > $1 AND position <= $2 AND tenant = $4
+                    AND ($5::text[] IS NULL OR type = ANY ($5) OR type || '.v' || schema_version = ANY ($5))
+                ORDER BY position LIMIT $6 + 1
+            ) AS found
+        ) AS stored
+        WHERE bytes <= greatest($3, own_bytes) AND place <= $6
+        ORDER BY position OFFSET 0  -- a fence: each value is made text once
+    ) AS told
+) AS page
+LEFT JOIN LATERAL (
+    SELECT key.wrapped, key.wrapped IS NULL AS is_destroyed FROM vault.customer_key AS key
+    WHERE key.customer_id = page.customer_id AND page.sealed IS NOT NULL OFFSET 0
+) AS held ON true
+WHERE bytes <= greatest($3, own_bytes) ORDER BY page.position;
+
 -- name: time_after
 SELECT recorded_at FROM log.event WHERE position = $1 + 1;
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ from service.http.pages import documentation_pages
 from service.http.rate_limit import RateLimit
 from service.http.request_metrics import RequestMetrics
 from service.http.server import serve
-from service.postgres import Postgres
-from service.queries import Queries
+from service.postgres import POOL_SIZE_MAX, Postgres
+from service.queries import Feed, Queries
 from service.telemetry import Readiness
 from service.token_keys import TokenKeys
 from service.tokens import SCOPES, Authenticator, Tokens
@@ -146,14 +147,16 @@ async def serving_api(
     postgres: Postgres, queries: Queries, *, rate_limit: RateLimit | None = None
 ) -> AsyncIterator[Api]:
     """The same, and what lists show is the caller's affair."""
+    log = EventLog(postgres, VAULT)
+    feed = Feed(postgres, log, pool_size_max=POOL_SIZE_MAX)
     async with appending(postgres) as appender:
-        log = EventLog(postgres, VAULT)
         keys = TokenKeys(KEY)
         tokens = Tokens(postgres, keys)
         epoch = (await log.head()).epoch
         dependencies = Dependencies(
             commands=CommandHandler(log, appender),
             queries=queries,
+            feed=feed,
             authenticator=Authenticator(postgres, keys),
             epoch=lambda: epoch,
             digest_key=KEY.subkey("idempotency"),
@@ -166,8 +169,21 @@ async def serving_api(
         async with (
             serve(app, "127.0.0.1", 0, shutdown_timeout_seconds=10) as port,
             aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
+            fed(feed),
         ):
             yield Api(f"http://127.0.0.1:{port}", session, token.text, tokens, app)
+
+
+@asynccontextmanager
+async def fed(feed: Feed) -> AsyncIterator[None]:
+    """Streams of events are live for the length of the block."""
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(feed.run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
 
 
 def request_metrics() -> RequestMetrics:

@@ -113,7 +113,8 @@ function mediaFacts([type, media]) {
     element("details", {}, element("summary", {}, element("code", {}, name), " ",
       api.resolve(example).summary ?? ""), json(api.resolve(example).value)));
   const parts = named.length ? named : media.example === undefined ? [] : [json(media.example)];
-  const fields = named.length || !media.schema ? [] : innerFields(media.schema);
+  const schema = media.schema?.contentSchema ?? media.schema; // of the lines, where there are lines
+  const fields = named.length || !schema ? [] : innerFields(schema);
   return element("div", {}, element("p", { class: "note mono" }, type), ...parts,
     ...(fields.length ? [element("details", {}, element("summary", {}, "Fields"), ...fields)] : []));
 }
