@@ -9,7 +9,7 @@
 -- parked customer's says that it is stale (`CustomerItem`).
 {matched}
 SELECT {mark}, {count}, {is_cut},
-       array_agg((SELECT CASE WHEN is_stale THEN left(item, -1) || ',"stale":true}}' ELSE item END FROM read_model.customer WHERE customer.id = page.id)),
+       array_agg((SELECT CASE WHEN is_stale THEN left(item, -1) || ',"stale":' || 'true}}' ELSE item END FROM read_model.customer WHERE customer.id = page.id)),
        (array_agg(page.id))[:last]{last_keys}
 FROM ({page}) AS page
 
