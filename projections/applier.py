@@ -70,7 +70,8 @@ class Applier:
             except Contended:
                 continue
             except Corrupt as error:
-                await self._apply_apart(groups, moves, error)
+                if not await self._apply_apart(groups, moves, error):
+                    continue
             else:
                 self._observe(folded)
             return
@@ -96,7 +97,7 @@ class Applier:
             except Corrupt:
                 stop = Stop(version + 1, first.position, "undecodable")
                 await self._park(first.tenant, first.customer_id, stop)
-                return
+                return  # parked by now, or changed by somebody else: it is looked at again
             if not chunk:
                 raise Corrupt(f"position {first.position} was published, and the log lacks it")
             await self._apply({first.customer_id: chunk}, [])
@@ -117,8 +118,11 @@ class Applier:
                 raise
         return chunk
 
-    async def _apply_apart(self, groups: _Groups, moves: Sequence[Move], error: Corrupt) -> None:
-        """The database refused something: whatever it was, only its customer may suffer."""
+    async def _apply_apart(self, groups: _Groups, moves: Sequence[Move], error: Corrupt) -> bool:
+        """The database refused something: whatever it was, only its customer may suffer.
+
+        False where somebody else has changed that one meanwhile: apply again.
+        """
         customer_ids = sorted(groups)
         if not customer_ids:
             raise error
@@ -133,13 +137,20 @@ class Applier:
             if len(events) == 1:
                 await self._store.probe()
                 stop = Stop(events[0].version, events[0].position, "refused")
-                await self._park(events[0].tenant, events[0].customer_id, stop)
+                if not await self._park(events[0].tenant, events[0].customer_id, stop):
+                    return False
         if moves:
             await self._store.write(Rows(), moves)
+        return True
 
-    async def _park(self, tenant: str, customer_id: str, stop: Stop) -> None:
-        await self._store.write(Rows(parked=[Parking(customer_id, tenant, *stop)]), [])
+    async def _park(self, tenant: str, customer_id: str, stop: Stop) -> bool:
+        """False where the customer is no longer shown up to there: somebody has changed it."""
+        try:
+            await self._store.write(Rows(parked=[Parking(customer_id, tenant, *stop)]), [])
+        except Contended:
+            return False
         self._metrics.parked(stop.reason)
+        return True
 
     def _observe(self, folded: _Folded) -> None:
         if folded.skipped:

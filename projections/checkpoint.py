@@ -104,6 +104,11 @@ class Checkpoints:
         )
         return Position(found or 0)
 
+    async def parked(self) -> int:
+        """How many customers are parked."""
+        name, version = self._projection.name, self._projection.version
+        return await self._postgres.fetch_one(int, SQL["count_parked"], name, version) or 0
+
 
 async def follow_epoch(
     transaction: Transaction, projection: Projection, ended: str, epoch: str

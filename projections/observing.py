@@ -29,6 +29,9 @@ class ProjectionMetrics(Protocol):
     def parked(self, reason: str) -> None:
         """A customer was parked; `reason` is a code."""
 
+    def parked_now(self, customers: int) -> None:
+        """So many customers are parked, whoever parked them."""
+
     def progress(self, position: int, lag_events: int, lag_seconds: float) -> None:
         """What all workers together show; how far the log is ahead; the age of the oldest event
         that is not shown yet."""
@@ -47,6 +50,8 @@ class NoMetrics:
     def healed(self, events: int) -> None: ...
 
     def parked(self, reason: str) -> None: ...
+
+    def parked_now(self, customers: int) -> None: ...
 
     def progress(self, position: int, lag_events: int, lag_seconds: float) -> None: ...
 

@@ -147,6 +147,7 @@ class Runner:
             oldest = await self._log.time_after(position)
             if oldest is not None:
                 lag_seconds = (datetime.now(UTC) - oldest).total_seconds()
+        self._metrics.parked_now(await self._checkpoints.parked())
         self._metrics.progress(position, max(0, head.position - position), max(0.0, lag_seconds))
 
     async def _failed(self, error: Unavailable) -> None:

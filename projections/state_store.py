@@ -17,6 +17,7 @@ from service.kafka import State
 from service.postgres import Postgres, load_statements
 
 STATES = Projection("states", 1)
+OUTDATED_MAX = 500  # sent at once
 DOCUMENTS_BYTES_MAX = 1_048_576  # read, and sent, at once; or one document, if it is larger
 
 SQL = load_statements("projections", "states.sql")
@@ -39,6 +40,13 @@ class Span(NamedTuple):
 
 
 NOWHERE = Span(0, 0)
+
+
+class Outdated(NamedTuple):
+    """A customer whose state is older than what is shown, although no event says so."""
+
+    customer_id: str
+    amendment: int
 
 
 class Touched(NamedTuple):
@@ -113,6 +121,15 @@ class StateStore:
                 return
             yield bite
             after = bite[-1].customer_id
+
+    async def outdated(self) -> Sequence[Outdated]:
+        """Those who were released, and whose state was not sent since; the first of them."""
+        return await self._postgres.fetch(Outdated, SQL["outdated"], OUTDATED_MAX)
+
+    async def brought_up_to_date(self, sent: Sequence[Outdated]) -> None:
+        """Their states, as they were read since, are acknowledged."""
+        columns = [each.customer_id for each in sent], [each.amendment for each in sent]
+        await self._postgres.execute(SQL["brought_up_to_date"], *columns)
 
     async def lag(self, position: int) -> tuple[int, float]:
         """How many events of the log come after this one, and the age of the oldest in seconds."""

@@ -74,7 +74,10 @@ class StateWriter:
         start = self._place.position
         shown = await self._store.shown(self._place.epoch)
         span = Span(start, min(shown, start + self._page_events_max))
-        if self._has_rival or span.until <= start:
+        if self._has_rival:
+            return 0
+        await self._write_outdated()
+        if span.until <= start:
             return 0
         page = await self._store.page(span)
         await self._write({each.customer_id for each in page}, span.until)
@@ -96,6 +99,14 @@ class StateWriter:
         """Write once more what is in doubt, and nothing else. Raises Unavailable."""
         if self._in_doubt:
             await self._mend()
+
+    async def _write_outdated(self) -> None:
+        """Who was released is written as what is in doubt is: until it is what is shown."""
+        outdated = await self._store.outdated()
+        if outdated:
+            self._in_doubt |= {each.customer_id for each in outdated}
+            await self._mend()
+            await self._store.brought_up_to_date(outdated)
 
     async def _write(self, customer_ids: set[str], end: int) -> None:
         """Leaves out whom a later page speaks of, among those that were there at the beginning.

@@ -123,25 +123,30 @@ class Store:
 
         Raises CheckpointLost, Contended, Unavailable; Corrupt where the database refuses a value.
         """
-        counts = [(*key, change) for key, change in sorted(rows.counts.items()) if change]
-        if not (rows.listings or rows.gone or rows.parked or rows.anonymous or counts):
+        is_counted = any(rows.counts.values())
+        if not (rows.listings or rows.gone or rows.parked or rows.anonymous or is_counted):
             with _our_refusals():
                 await self._postgres.execute(SQL["apply"], *_basics(rows, moves))
             return
-        await self._learn(rows)
+        await self.learn(rows)
         async with self._postgres.transaction() as transaction:
-            await self._apply(transaction, rows, moves)
-            await transaction.execute(SQL["apply_listing"], *self._listing(rows))
-            if rows.parked:
-                await self._park(transaction, rows)
-            days = [(*key, change) for key, change in sorted(rows.days.items()) if change]
-            if counts or days:
-                numbered = [
-                    (tenant, self._number(tenant, tag), is_active, change)
-                    for tenant, tag, is_active, change in counts
-                ]
-                columns = [*_transposed(sorted(numbered), 4), *_transposed(days, 3)]
-                await transaction.execute(SQL["apply_counts"], *columns)
+            await self.write_in(transaction, rows, moves)
+
+    async def write_in(self, transaction: Transaction, rows: Rows, moves: Sequence[Move]) -> None:
+        """The same, in a transaction of the caller's, who has learned the tags before it."""
+        await self._apply(transaction, rows, moves)
+        await transaction.execute(SQL["apply_listing"], *self._listing(rows))
+        if rows.parked:
+            await self._park(transaction, rows)
+        counts = [(*key, change) for key, change in sorted(rows.counts.items()) if change]
+        days = [(*key, change) for key, change in sorted(rows.days.items()) if change]
+        if counts or days:
+            numbered = [
+                (tenant, self._number(tenant, tag), is_active, change)
+                for tenant, tag, is_active, change in counts
+            ]
+            columns = [*_transposed(sorted(numbered), 4), *_transposed(days, 3)]
+            await transaction.execute(SQL["apply_counts"], *columns)
 
     async def probe(self) -> None:
         """Write nothing, everywhere. Raises Corrupt where it is not a value that is refused."""
@@ -161,10 +166,12 @@ class Store:
             await transaction.execute(SQL["apply"], *_basics(Rows(orders=rows.orders), []))
 
     async def _park(self, transaction: Transaction, rows: Rows) -> None:
-        await transaction.execute(SQL["park"], *_transposed(rows.parked, 5))
-        await transaction.execute(SQL["mark_stale"], [each.customer_id for each in rows.parked])
+        """Nobody is parked at a version that is no longer the present one. Raises Contended."""
+        parked = await transaction.fetch(int, SQL["park"], *_transposed(rows.parked, 5))
+        if parked != [len(rows.parked)]:
+            raise Contended("another writer has changed a customer that was to be parked")
 
-    async def _learn(self, rows: Rows) -> None:
+    async def learn(self, rows: Rows) -> None:
         """Know the numbers of all tags that are named, and number those that are new."""
         unknown = sorted(rows.tags() - self._tag_ids.keys())
         if not unknown:

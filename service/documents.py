@@ -12,6 +12,7 @@ from typing import Annotated, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from service.events import (
     Address,
@@ -101,8 +102,23 @@ class CustomerDocument(_Document):
     """Counts the events about the customer, recorded orders included; the ETag."""
 
 
+def _may_be_stale(schema: JsonDict) -> None:
+    """Of an item's schema: what a list adds to a parked customer's, and to no other."""
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    properties["stale"] = {
+        "type": "boolean",
+        "const": True,
+        "description": "There, and true, where an event of the customer could not be applied to the"
+        " list: then the item is as it was before that event. Ask for the customer itself.",
+    }
+
+
 class CustomerItem(_Document):
     """One line of the customer list; its fields mean what they mean in `CustomerDocument`."""
+
+    # The projection stores an item without the mark, so that parking rewrites no document.
+    model_config = ConfigDict(json_schema_extra=_may_be_stale)
 
     id: CustomerId
     email: PersonalText

@@ -9,6 +9,9 @@ WHERE projection = $1 AND version = $2 AND partition = ANY ($3) ORDER BY partiti
 -- Up to where all partitions are applied; NULL before the first worker has started.
 SELECT min(position) FROM projection.checkpoint WHERE projection = $1 AND version = $2;
 
+-- name: count_parked
+SELECT count(*) FROM projection.parked WHERE projection = $1 AND version = $2;
+
 -- name: follow_epoch
 -- The log has another name now, and up to here it is the same log.
 UPDATE projection.checkpoint SET epoch = $3 WHERE projection = $1 AND epoch = $2 RETURNING position;

@@ -30,15 +30,28 @@ SELECT customers_v1.apply_listing($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 
                                   $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24);
 
 -- name: park
--- Whoever is parked already stays where it stopped first.
-INSERT INTO projection.parked (projection, version, customer_id, tenant, stream_version, position, reason)
-SELECT 'customers', 1, new.customer_id, new.tenant, new.stream_version, new.position, new.reason
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])
-     AS new (customer_id, tenant, stream_version, position, reason)
-ON CONFLICT ON CONSTRAINT parked_pk DO NOTHING;
-
--- name: mark_stale
-UPDATE customers_v1.customer SET is_stale = true WHERE id = ANY ($1);
+-- Each one at the version that was read, or not at all; how many that were. Whoever is parked already
+-- stays where it stopped first.
+WITH new AS (
+    SELECT customer_id, tenant, stream_version, position, reason
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])
+         AS new (customer_id, tenant, stream_version, position, reason)
+), marked AS (
+    UPDATE customers_v1.customer AS held SET is_stale = true FROM new
+    WHERE held.id = new.customer_id AND held.version = new.stream_version - 1 RETURNING held.id
+), stopped AS (
+    SELECT id FROM marked
+    UNION ALL
+    SELECT customer_id FROM new
+    WHERE stream_version = 1 AND NOT EXISTS (SELECT FROM customers_v1.customer WHERE customer.id = new.customer_id)
+), added AS (
+    INSERT INTO projection.parked (projection, version, customer_id, tenant, stream_version, position, reason)
+    SELECT 'customers', 1, new.customer_id, new.tenant, new.stream_version, new.position, new.reason
+    FROM new JOIN stopped ON stopped.id = new.customer_id
+    ORDER BY new.customer_id
+    ON CONFLICT ON CONSTRAINT parked_pk DO NOTHING
+)
+SELECT count(*) FROM stopped;
 
 -- name: apply_counts
 SELECT customers_v1.apply_counts($1, $2, $3, $4, $5, $6, $7);

@@ -55,3 +55,12 @@ JOIN read_model.customer ON customer.id = weighed.id
 JOIN log.event ON event.position = customer.position
 WHERE weighed.bytes <= $3 OR weighed.number = 1
 ORDER BY customer.id;
+
+-- name: outdated
+-- Whose state is older than what is shown, although no event tells.
+SELECT customer_id, amendment FROM projection.outdated_state ORDER BY amendment, customer_id LIMIT $1;
+
+-- name: brought_up_to_date
+-- Unless another change has come since.
+DELETE FROM projection.outdated_state AS held USING unnest($1::text[], $2::bigint[]) AS sent (customer_id, amendment)
+WHERE held.customer_id = sent.customer_id AND held.amendment = sent.amendment;

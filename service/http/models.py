@@ -146,6 +146,7 @@ class _ReadOnly(Body):
     created_at: Ignored
     updated_at: Ignored
     version: Ignored
+    stale: Ignored
 
 
 class CustomerBody(_ReadOnly):

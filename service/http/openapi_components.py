@@ -6,11 +6,11 @@ the models. A field without words of its own means what it means in the customer
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
-from service.documents import CustomerDocument
+from service.documents import CustomerDocument, CustomerItem
 from service.events import Address
 from service.http.answer_examples import problem_example
 from service.http.json_schemas import JsonObject, model_schemas
@@ -52,6 +52,7 @@ _SCOPES = {
 _WITH_CHALLENGE = (401, 403)  # RFC 6750 3
 _UNKNOWN_CALLER = 401
 _ALWAYS_OPTIONAL = {Problem.__name__}  # its members come where they say something
+_AT_TIMES: Mapping[str, frozenset[str]] = {CustomerItem.__name__: frozenset({"stale"})}
 
 
 def security_schemes() -> JsonObject:
@@ -97,14 +98,16 @@ def _by_name(models: Iterable[type[BaseModel]]) -> list[type[BaseModel]]:
 
 
 def _answered(models: set[type[BaseModel]]) -> JsonObject:
-    """Every member is always there; members may join, so readers skip what they do not know."""
+    """Every member is always there, but for those in `_AT_TIMES`; others may join, so readers skip
+    what they do not know."""
     schemas = model_schemas(_by_name(models), "serialization")
     for name, schema in schemas.items():
         assert isinstance(schema, dict)
         schema.pop("additionalProperties", None)
         properties = schema.get("properties")
         if name not in _ALWAYS_OPTIONAL and isinstance(properties, dict):
-            schema["required"] = list(properties)
+            absent = _AT_TIMES.get(name, frozenset())
+            schema["required"] = [each for each in properties if each not in absent]
     return schemas
 
 

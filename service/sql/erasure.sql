@@ -27,6 +27,7 @@ UNION ALL SELECT 'read_model.search', count(*), count(*) FROM read_model.search 
 UNION ALL SELECT 'read_model.tagged', count(*), count(*) FROM read_model.tagged WHERE id = $1
 UNION ALL SELECT 'read_model.contribution', count(*), count(*) FROM read_model.contribution WHERE customer_id = $1
 UNION ALL SELECT 'read_model.parked', count(*), 0 FROM read_model.parked WHERE customer_id = $1  -- a position, and a reason
+UNION ALL SELECT 'read_model.outdated_state', count(*), 0 FROM read_model.outdated_state WHERE customer_id = $1  -- until it is sent
 ORDER BY place;
 
 -- name: unclean

@@ -6,8 +6,10 @@ LEFT JOIN read_model.customer ON customer.id = stream.customer_id AND customer.v
 WHERE stream.customer_id = ANY ($1);
 
 -- name: mark
--- How far the read model is; `mark` in queries_list.sql is the same.
-SELECT coalesce(min(position), 0), coalesce(sum(position), 0)::bigint, coalesce(max(version), 0), count(*)
+-- How far the read model is; `mark` in queries_list.sql is the same. An amendment changes rows without
+-- any move of a position; it counts as one.
+SELECT coalesce(min(position), 0),
+       coalesce(sum(position), 0)::bigint + coalesce((SELECT number FROM read_model.amendment), 0), coalesce(max(version), 0), count(*)
 FROM read_model.checkpoint;
 
 -- name: members

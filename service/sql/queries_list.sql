@@ -5,10 +5,11 @@
 
 -- name: answer
 -- One row: how far the read model is, the count, whether a capped walk ended too early, the finished
--- items in order, and the id and sort keys of the last row that is shown.
+-- items in order, and the id and sort keys of the last row that is shown. An item is as it is stored; a
+-- parked customer's says that it is stale (`CustomerItem`).
 {matched}
 SELECT {mark}, {count}, {is_cut},
-       array_agg((SELECT item FROM read_model.customer WHERE customer.id = page.id)),
+       array_agg((SELECT CASE WHEN is_stale THEN left(item, -1) || ',"stale":' || 'true}}' ELSE item END FROM read_model.customer WHERE customer.id = page.id)),
        (array_agg(page.id))[:last]{last_keys}
 FROM ({page}) AS page
 
@@ -16,7 +17,8 @@ FROM ({page}) AS page
 , (array_agg(page.key_{number}))[:last]
 
 -- name: mark
-(SELECT ARRAY[coalesce(min(position), 0), coalesce(sum(position), 0)::bigint, coalesce(max(version), 0)::bigint, count(*)]
+(SELECT ARRAY[coalesce(min(position), 0), coalesce(sum(position), 0)::bigint + coalesce((SELECT number FROM read_model.amendment), 0),
+              coalesce(max(version), 0)::bigint, count(*)]
  FROM read_model.checkpoint)
 
 -- name: from_profile

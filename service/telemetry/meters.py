@@ -146,6 +146,12 @@ class ProjectionMeter:
             [*names, "reason"],
             registry=registry,
         )
+        self._parked_now = Gauge(
+            "customers_projection_parked",
+            "Customers that are parked now.",
+            names,
+            registry=registry,
+        ).labels(projection)
         self._failures = Counter(
             "customers_projection_failures",
             "Times that applying broke off and was tried again.",
@@ -165,6 +171,9 @@ class ProjectionMeter:
     def parked(self, reason: str) -> None:
         self._parked.labels(self._projection, reason).inc()
         self._log.error("customer_parked", reason=reason)
+
+    def parked_now(self, customers: int) -> None:
+        self._parked_now.set(customers)
 
     def progress(self, position: int, lag_events: int, lag_seconds: float) -> None:
         self._position.set(position)

@@ -146,7 +146,7 @@ async def test_another_tenants_customer_is_nobody(world: World) -> None:
 
 async def test_every_table_that_names_customers_is_looked_at(world: World) -> None:
     report = await world.report(await world.customer())
-    views = {"read_model.parked": "projection.parked"}
+    views = {f"read_model.{name}": f"projection.{name}" for name in ("parked", "outdated_state")}
     places = [views.get(each.place, each.place) for each in report.findings]
     looked_at = {place.replace("read_model.", "customers_v1.") for place in places}
     tables = set(await world.postgres.fetch(str, TABLES))

@@ -61,6 +61,7 @@ _OPTIONS: dict[str, st.SearchStrategy[Json]] = {
     "active": st.booleans(),
     "id": st.just("cust_mine"),  # this and the following are ignored
     "orderCount": st.just(7),
+    "stale": st.just(True),
     "version": st.none(),
 }
 CREATIONS = st.fixed_dictionaries(

@@ -442,6 +442,7 @@ class Observed(NoMetrics):
         self.repeats = 0
         self.bridged = 0
         self.reasons: list[str] = []
+        self.parked_customers = 0
         self.failures: list[str] = []
         self.lag: tuple[int, int, float] = (0, 0, 0.0)
 
@@ -456,6 +457,9 @@ class Observed(NoMetrics):
 
     def parked(self, reason: str) -> None:
         self.reasons.append(reason)
+
+    def parked_now(self, customers: int) -> None:
+        self.parked_customers = customers
 
     def failed(self, code: str) -> None:
         self.failures.append(code)
