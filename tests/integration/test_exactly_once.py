@@ -139,7 +139,7 @@ async def test_a_commit_without_an_answer_is_looked_up_before_anything_is_sent(
     await world.append(20)
     async with running(world.relay(batch_events_max=15)):
         await eventually(world.all_is_recorded)
-    assert len(world.observed.failures) >= 2
+    assert world.observed.failures
     await each_is_there_once(world, 60)
 
 
