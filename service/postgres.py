@@ -55,6 +55,10 @@ _LOST_CLASS = "08"
 _LOST_STATES = {"57P01", "57P02"}  # the server stopped under a statement, be it done or not
 _NOT_MIGRATED_STATES = {"42P01", "42703", "42883", "3F000"}  # no table, column, function, schema
 _NOT_LET_IN = {"28", "3D"}
+_UNREADABLE = (
+    "CUSTOMERS_DATABASE_URL, a variable PG… of PostgreSQL's own, or a file that one of them names,"
+    " has a value that cannot be used."
+)
 _CLOSED = "The database ended the link before it let us in: it stops, or refuses our certificate."
 _RIGHT_MISSING = re.compile(r"(permission denied for|must be owner of) [a-z ]+ \"?[\w.-]+\"?")
 _STATEMENT_CACHE_STATES = {"26000", "42P05"}  # a prepared statement is gone, or there already
@@ -209,6 +213,8 @@ class Postgres:
             raise _unreachable(error) from error
         except (asyncpg.PostgresError, *_LINK_BROKE, OSError) as error:
             raise _unreachable(error) from error
+        except ValueError:  # the driver could not read what it was given, and may repeat it
+            raise ConfigurationError(_UNREADABLE) from None
         try:
             with _our_errors():
                 yield connection

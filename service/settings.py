@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
+    AfterValidator,
     Field,
     FilePath,
     SecretStr,
@@ -26,20 +26,21 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.database_url import MASK, checked_url, mask_url, with_query
 from service.errors import ConfigurationError
 
 PREFIX = "CUSTOMERS_"
 PREFIX_OF_TESTS = "CUSTOMERS_TEST_"
 ENV_FILE = Path(".env")
-MASK = "********"
-_SECRET_PARAMETERS = {"password", "sslpassword"}
 
 Delivery: TypeAlias = Literal["exactly-once", "at-least-once"]
 SecurityProtocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65_535)]
-PostgresUrl: TypeAlias = Annotated[str, StringConstraints(pattern=r"^postgres(ql)?://")]
+PostgresUrl: TypeAlias = Annotated[
+    str, StringConstraints(pattern=r"^postgres(ql)?://"), AfterValidator(checked_url)
+]
 WebUrl: TypeAlias = Annotated[str, StringConstraints(pattern=r"^https?://[^/]")]
 
 
@@ -221,7 +222,7 @@ class Settings(BaseSettings):
         given = parse_qsl(urlsplit(self.database_url).query)
         kept = [pair for pair in given if pair[0] not in {"sslmode", "sslrootcert"}]
         tls = [("sslmode", "verify-full"), ("sslrootcert", str(self.database_tls_ca_file))]
-        return _with_query(self.database_url, [*kept, *tls])
+        return with_query(self.database_url, [*kept, *tls])
 
     def require_kafka_bootstrap_servers(self) -> str:
         if self.kafka_bootstrap_servers is None:
@@ -252,25 +253,6 @@ def read_settings(env_file: Path = ENV_FILE) -> Settings:
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
         raise ConfigurationError("; ".join(map(_fault, faults)) + ".") from None
-
-
-def mask_url(url: str) -> str:
-    """A database URL without its passwords."""
-    parts = urlsplit(url)
-    user, colon, _ = parts.netloc.rpartition("@")[0].partition(":")
-    host = parts.netloc.rpartition("@")[2]
-    masked = url.replace(parts.netloc, f"{user}:{MASK}@{host}", 1) if colon else url
-    pairs = [
-        (name, MASK if name in _SECRET_PARAMETERS else value)
-        for name, value in parse_qsl(parts.query)
-    ]
-    return _with_query(masked, pairs)
-
-
-def _with_query(url: str, pairs: Sequence[tuple[str, str]]) -> str:
-    """`url` with another query; urllib would not put one with an empty host together again."""
-    query = urlencode(pairs, quote_via=quote, safe="/*")
-    return url.partition("?")[0] + (f"?{query}" if query else "")
 
 
 def _shown(value: object) -> str | int | float | bool | None:

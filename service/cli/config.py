@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from service.cli.output import print_data, print_json
-from service.settings import MASK, Settings, field_names, setting_name
+from service.database_url import MASK
+from service.settings import Settings, field_names, setting_name
 
 
 def print_settings(settings: Settings, *, as_json: bool) -> None:

@@ -21,8 +21,9 @@ from service.cli.output import print_json, say
 from service.cli.prepare import prepare_database, prepare_topics, renew_up_token
 from service.cli.role import run_role
 from service.cli.servers import Servers, servers
+from service.database_url import mask_url
 from service.errors import ConfigurationError
-from service.settings import Settings, mask_url
+from service.settings import Settings
 from service.telemetry import Check, Health, holds
 
 if TYPE_CHECKING:
