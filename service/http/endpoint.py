@@ -92,5 +92,5 @@ def _admit(request: web.BaseRequest, principal: Principal, rate_limit: RateLimit
 
 def _check_epoch(request: web.BaseRequest, epoch: str) -> None:
     """Raises Refused `epoch_changed` where the caller speaks of another log."""
-    if request.headers.get(LOG_EPOCH, epoch) != epoch:
+    if any(given != epoch for given in request.headers.getall(LOG_EPOCH, ())):
         raise Refused("epoch_changed", headers={LOG_EPOCH: epoch})
