@@ -39,6 +39,10 @@ ACQUIRE_TIMEOUT_SECONDS = 3.0  # waiting for a free connection of the pool
 POOL_SIZE_MAX = 10
 IDLE_CONNECTION_SECONDS = 300.0
 
+_UNREADABLE = (
+    "CUSTOMERS_DATABASE_URL, a variable PG… of PostgreSQL's own, or a file that one of them names,"
+    " has a value that cannot be used."
+)
 _CLOSED = "The database ended the link before it let us in: it stops, or refuses our certificate."
 _RIGHT_MISSING = re.compile(r"(permission denied for|must be owner of) [a-z ]+ \"?[\w.-]+\"?")
 _LINK_BROKE = (
@@ -192,6 +196,8 @@ class Postgres:
             raise _unreachable(error) from error
         except (asyncpg.PostgresError, *_LINK_BROKE, OSError) as error:
             raise _unreachable(error) from error
+        except ValueError:  # the driver could not read what it was given, and may repeat it
+            raise ConfigurationError(_UNREADABLE) from None
         try:
             with _our_errors():
                 yield connection

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from dotenv import dotenv_values
 from pydantic import (
+    AfterValidator,
     Field,
     FilePath,
     SecretStr,
@@ -24,7 +25,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.database_url import MASK, mask_url, with_parameters
+from service.database_url import MASK, checked_url, mask_url, with_parameters
 from service.errors import ConfigurationError
 
 PREFIX = "CUSTOMERS_"
@@ -36,7 +37,9 @@ SecurityProtocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SAS
 SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65_535)]
-PostgresUrl: TypeAlias = Annotated[str, StringConstraints(pattern=r"^postgres(ql)?://")]
+PostgresUrl: TypeAlias = Annotated[
+    str, StringConstraints(pattern=r"^postgres(ql)?://"), AfterValidator(checked_url)
+]
 WebUrl: TypeAlias = Annotated[str, StringConstraints(pattern=r"^https?://[^/]")]
 
 

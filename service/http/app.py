@@ -27,6 +27,7 @@ from service.http.customers import Customers, Queries
 from service.http.endpoint import Endpoint
 from service.http.feed import Feed, FeedQueries
 from service.http.history import History, HistoryQueries
+from service.http.large_answers import LargeAnswers
 from service.http.orders import OrderQueries, Orders
 from service.http.problems import Refused, problem_response, refused
 from service.http.rate_limit import RateLimit, told
@@ -141,7 +142,7 @@ def build_app(
     for path, page in pages.items():
         router.add("GET", path, _without_token(page))
     if dependencies is not None:
-        slots = Slots()
+        slots, large_answers = Slots(), LargeAnswers()
         for route, handler in (*customer_routes(dependencies), *more_routes):
             for prefix in ("", VERSION_PREFIX):
                 endpoint = Endpoint(
@@ -152,6 +153,7 @@ def build_app(
                     dependencies.rate_limit,
                     dependencies.epoch,
                     slots,
+                    large_answers,
                 )
                 router.add(route.method, prefix + route.path, endpoint)
     has_rate_limit = dependencies is not None and dependencies.rate_limit is not None

@@ -17,6 +17,7 @@ from service.http.auth import Authenticator, bearer_of, check_scope
 from service.http.bodies import read_body, validated
 from service.http.call import Call, Handler
 from service.http.headers import LOG_EPOCH
+from service.http.large_answers import LargeAnswers, large_body
 from service.http.problems import Refused
 from service.http.query_string import QueryReader
 from service.http.rate_limit import RateLimit, tell
@@ -37,6 +38,7 @@ class Endpoint:
         rate_limit: RateLimit | None,
         epoch: Callable[[], str],
         slots: Slots,
+        large_answers: LargeAnswers,
     ) -> None:
         self._route = route
         self._prefix = prefix
@@ -45,6 +47,7 @@ class Endpoint:
         self._rate_limit = rate_limit
         self._epoch = epoch
         self._slots = slots
+        self._large_answers = large_answers
         self._query = QueryReader(route.query)
         self._body = route.body
         self._validate = TypeAdapter(route.body.model).validate_json if route.body else None
@@ -62,13 +65,21 @@ class Endpoint:
         _check_epoch(request, epoch)
         query = self._query.read(request.rel_url.raw_query_string)
         call = Call(request, request_id, self._route, self._prefix, parts, principal, epoch, query)
+        response = await self._handled(call)
+        body = large_body(request, response)
+        if body is None:
+            return response
+        assert isinstance(response, web.Response)
+        return await self._large_answers.send(request, request_id, response, body)
+
+    async def _handled(self, call: Call) -> web.StreamResponse:
         if not self._route.takes_slot:
             return await self._handler(call)
         if self._body is None or self._validate is None:
             async with self._slots:
                 return await self._handler(call)
         with Held(self._slots) as held:
-            call.body_bytes = await read_body(request, self._body.media_types, held)
+            call.body_bytes = await read_body(call.request, self._body.media_types, held)
             call.body = validated(self._validate, call.body_bytes)
             async with self._slots:
                 return await self._handler(call)
@@ -84,5 +95,5 @@ def _admit(request: web.BaseRequest, principal: Principal, rate_limit: RateLimit
 
 def _check_epoch(request: web.BaseRequest, epoch: str) -> None:
     """Raises Refused `epoch_changed` where the caller speaks of another log."""
-    if request.headers.get(LOG_EPOCH, epoch) != epoch:
+    if any(given != epoch for given in request.headers.getall(LOG_EPOCH, ())):
         raise Refused("epoch_changed", headers={LOG_EPOCH: epoch})

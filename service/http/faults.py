@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -56,6 +57,8 @@ OWN_CODES = frozenset(
         "unknown_type",
         "repeated_sort_field",
         "invalid_cursor",
+        "too_many",
+        "use_address_endpoints",
         *_OF_TWO_PARAMETERS,
     }
 )
@@ -63,15 +66,14 @@ OWN_CODES = frozenset(
 
 
 def body_faults(error: ValidationError) -> list[Fault]:
-    """Every fault of a body, by JSON Pointer."""
-    return [fault for each in error.errors(include_url=False) for fault in _body_faults(each)][
-        :FAULTS_MAX
-    ]
+    """The faults of a body, by JSON Pointer: the first FAULTS_MAX of them."""
+    errors = error.errors(include_url=False)
+    return list(islice((fault for each in errors for fault in _body_faults(each)), FAULTS_MAX))
 
 
 def query_faults(error: ValidationError) -> list[Fault]:
     """Every fault of a query, by the parameter's name."""
-    return [_query_fault(each) for each in error.errors(include_url=False)][:FAULTS_MAX]
+    return [_query_fault(each) for each in error.errors(include_url=False)[:FAULTS_MAX]]
 
 
 def _body_faults(error: ErrorDetails) -> Iterator[Fault]:

@@ -26,6 +26,7 @@ from service.http.fields import (
     PostalCode,
     State,
     Tag,
+    counted_first,
 )
 from service.identifiers import AddressId, CustomerId, new_address_id
 
@@ -56,7 +57,7 @@ ADDRESS_EXAMPLE: dict[str, JsonValue] = {
 ADDRESS_PATCH_EXAMPLE: dict[str, JsonValue] = {"label": "Headquarters", "isDefault": True}
 TAGS_EXAMPLE: dict[str, JsonValue] = {"tags": ["wholesale", "vip"]}
 
-Tags: TypeAlias = Annotated[tuple[Tag, ...], Field(max_length=TAGS_MAX)]
+Tags: TypeAlias = Annotated[tuple[Tag, ...], Field(max_length=TAGS_MAX), counted_first(TAGS_MAX)]
 
 
 class Body(BaseModel):
@@ -132,7 +133,18 @@ class HeldAddress(Body):
         return Address.model_construct(**self.__dict__)
 
 
-NewAddresses: TypeAlias = Annotated[tuple[AddressBody, ...], Field(max_length=ADDRESSES_MAX)]
+NewAddresses: TypeAlias = Annotated[
+    tuple[AddressBody, ...], Field(max_length=ADDRESSES_MAX), counted_first(ADDRESSES_MAX)
+]
+# No customer has more, so more cannot be what they are already.
+HeldAddresses: TypeAlias = Annotated[
+    tuple[HeldAddress, ...],
+    counted_first(
+        ADDRESSES_MAX,
+        "use_address_endpoints",
+        "Addresses are changed through the customer's address endpoints; leave them as they are.",
+    ),
+]
 
 
 class _ReadOnly(Body):
@@ -190,7 +202,7 @@ class CustomerPatch(_ReadOnly):
     metadata: Metadata | None = Field(
         default=None, description="Merged by key; a null value removes its key, null removes all."
     )
-    addresses: tuple[HeldAddress, ...] | None = Field(
+    addresses: HeldAddresses | None = Field(
         default=None, description="Must be what they are already: use the address routes."
     )
     active: bool = Field(default=True, description="false deactivates, true reactivates.")

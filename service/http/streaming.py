@@ -1,4 +1,4 @@
-"""An answer that is sent while it is made.
+"""An answer that is sent piece by piece: while it is made, or because it is large.
 
 Invariant: what cannot be finished is cut off, so that no caller takes a part for the whole. Nothing
 else can be said by then: the status is long sent.
@@ -7,7 +7,7 @@ else can be said by then: the status is long sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 import structlog
@@ -24,13 +24,15 @@ WRITE_TIMEOUT_SECONDS = 30.0  # for a caller to take what was sent, before more 
 async def streamed(
     request: web.BaseRequest,
     request_id: str,
-    chunks: AsyncGenerator[bytes, None],
-    headers: dict[str, str],
+    chunks: AsyncGenerator[bytes | memoryview, None],
+    headers: Mapping[str, str],
+    status: int = 200,
 ) -> web.StreamResponse:
-    """200 with these headers and the chunks as a JSON body. Whatever they raise is logged here."""
+    """An answer with these headers and the chunks as a JSON body. Whatever they raise is logged
+    here."""
     every = {hdrs.CONTENT_TYPE: JSON, **COMMON_HEADERS, **headers, **told(request)}
     every[X_REQUEST_ID] = request_id
-    response = web.StreamResponse(headers=every)
+    response = web.StreamResponse(status=status, headers=every)
     try:
         async with aclosing(chunks):
             await response.prepare(request)

@@ -91,6 +91,28 @@ def test_config_is_an_env_file_without_secrets(tmp_path: Path) -> None:
     assert (again["CUSTOMERS_HTTP_PORT"], again["CUSTOMERS_DATABASE_URL"]) == (5, None)
 
 
+@pytest.mark.parametrize("command", ["migrate", "api", "relay", "config"])
+def test_a_malformed_database_url_is_one_sentence_without_the_password(
+    tmp_path: Path, command: str
+) -> None:
+    url = "postgresql://jo:top/secret@127.0.0.1/d"
+    result = run(tmp_path, command, DATABASE_URL=url)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("CUSTOMERS_DATABASE_URL is wrong: its port is not a number")
+    assert result.stderr.count("\n") == 1
+    assert "secret" not in result.stderr
+
+
+def test_a_variable_that_the_driver_cannot_read_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPORT", "many")
+    result = run(tmp_path, "migrate", DATABASE_URL="postgresql://jo@127.0.0.1/d")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("CUSTOMERS_DATABASE_URL, a variable PG…")
+    assert result.stderr.count("\n") == 1
+
+
 def test_without_a_database_it_is_one_sentence(tmp_path: Path) -> None:
     result = run(tmp_path, "migrate", DATABASE_URL="postgresql://postgres@127.0.0.1:1/d")
     assert (result.returncode, result.stdout) == (1, "")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from service.http.faults import FAULTS_MAX
 from tests.support.api import Answer, Api
 
 MARK = "s3cret-Value"
@@ -95,6 +96,39 @@ async def test_all_faults_come_at_once(shared_api: Api) -> None:
         "/addresses/0/country": "unknown_country", "/nickname": "unknown_field",
     }  # fmt: skip
     assert MARK not in answer.body.decode()
+
+
+TOO_LONG_LISTS: list[tuple[str, str, dict[str, object], dict[str, str]]] = [
+    ("POST", "/user", {"email": "a@example.com", "tags": [1] * 251}, {"/tags": "too_many"}),
+    ("POST", "/user", {"email": "a@example.com", "addresses": [{}] * 101},
+     {"/addresses": "too_many"}),
+    ("PUT", "/user/x", {"tags": [1] * 251}, {"/tags": "too_many"}),
+    ("PATCH", "/user/x", {"tags": [1] * 251}, {"/tags": "too_many"}),
+    ("PATCH", "/user/x", {"addresses": [{"x": 1}] * 101}, {"/addresses": "use_address_endpoints"}),
+    ("POST", "/user/x/tag", {"tags": [1] * 251}, {"/tags": "too_many"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "body", "faults"), TOO_LONG_LISTS)
+async def test_elements_of_a_list_that_is_too_long_are_not_looked_at(
+    shared_api: Api, method: str, path: str, body: object, faults: Mapping[str, str]
+) -> None:
+    answer = await shared_api.call(method, path, body)
+    assert_problem(answer, 422, "validation_failed")
+    assert answer.fault_codes == faults
+
+
+@pytest.mark.parametrize(
+    "many",
+    [{str(number): 1 for number in range(20_000)},
+     {"metadata": {str(number): [] for number in range(20_000)}}],
+)  # fmt: skip
+async def test_no_answer_names_more_than_a_hundred_faults(
+    shared_api: Api, many: dict[str, object]
+) -> None:
+    answer = await shared_api.post("/user", {"email": "a@example.com", **many})
+    assert_problem(answer, 422, "validation_failed")
+    assert len(answer.fault_codes) == FAULTS_MAX
 
 
 RAW_BODIES: list[tuple[bytes, int, str]] = [

@@ -1,5 +1,6 @@
 """What every answer carries besides its body."""
 
+import asyncio
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from service.event_log import EventLog
 from service.events import Position
 from service.postgres import Postgres
+from tests.end_to_end.test_http_server import head, port_of
 from tests.support.api import Api
 from tests.support.vaults import VAULT
 
@@ -92,3 +94,18 @@ async def test_the_request_is_told_in_its_events(api: Api, database: str) -> Non
     assert (second.request_id, second.traceparent) == ("req-2", None)
     assert (first.actor.type, first.actor.name) == ("token", "tests")
     assert first.actor.id.startswith("tok_")
+
+
+async def test_each_log_epoch_that_is_sent_must_be_the_logs(api: Api) -> None:
+    epoch = (await api.get("/user")).headers["Log-Epoch"]
+    for sent, status in (
+        ([epoch], b"200"),
+        ([epoch, epoch], b"200"),
+        ([epoch, "other"], b"412"),
+        (["other", epoch], b"412"),
+        ([""], b"412"),
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(api))
+        writer.write(head(api, "GET", "/user", *(f"Log-Epoch: {each}" for each in sent)))
+        assert (await reader.readline()).split()[1] == status, sent
+        writer.close()

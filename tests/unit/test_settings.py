@@ -120,6 +120,57 @@ def test_a_mistake_is_one_sentence_without_the_value(
     assert "topsecret" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("postgresql://shop:topsecret/1@127.0.0.1/shop", "its port is not a number"),
+        ("postgresql://shop:1/topsecret@h/shop?sslmode=off", "`sslmode` is one of"),
+        ("postgresql://shop:top#secret@127.0.0.1/shop", "there is a `#` in it"),
+        ("postgresql://shop:topsecret?x@127.0.0.1/shop", "its port is not a number"),
+        ("postgresql://shop:topsecret@1@127.0.0.1/shop", "there is more than one `@`"),
+        ("postgresql://shop:topsecret[@127.0.0.1/shop", "its host is malformed"),
+        ("postgresql://shop:topsecret@host:notaport/shop", "its port is not a number"),
+        ("postgresql://shop:topsecret@a,b:0/shop", "its port is not a number"),
+        ("postgresql://shop:topsecret@a,,b/shop", "its host is malformed"),
+        ("postgresql://shop:topsecret@host:99999/shop", "its port is not a number"),
+        ("postgresql://shop:topsecret@a:b:c/shop", "its host is malformed"),
+        ("postgresql://shop:topsecret@[::1/shop", "its host is malformed"),
+        ("postgresql://shop:topsecret@h/shop?sslmode=foo", "`sslmode` is one of allow, disable"),
+        ("postgresql://shop:topsecret@h/shop?target_session_attrs=x", "`target_session_attrs` is"),
+        ("postgresql://shop:topsecret@h/shop?topsecret=bar", "a parameter after its `?` is unknow"),
+        ("postgresql://shop:topsecret@h/shop?topsecret", "what follows its `?` is not name=value"),
+        ("postgresql://shop@/shop?host=/run/x&port=topsecret", "its port is not a number"),
+    ],
+)
+def test_a_database_url_that_cannot_be_meant_is_one_sentence_without_it(
+    url: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        read(monkeypatch, {"DATABASE_URL": url})
+    said = str(raised.value)
+    assert said.startswith(f"CUSTOMERS_DATABASE_URL is wrong: {sentence}")
+    assert "\n" not in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://postgres@/postgres?host=/var/lib/x/socket&port=5433",
+        "postgresql:///d?host=/run/x",
+        "postgres://jo:p%2F%23%40%3F@h:5/d?sslmode=verify-full&application_name=x",
+        "postgresql://jo@h1,h2/d",
+        "postgresql://jo@h1:1,h2:2/d?target_session_attrs=read-write",
+        "postgresql://jo@[::1]:5432/d",
+        "postgresql://jo@%2Frun%2Fx/d",
+        "postgresql://jo@h/d?passfile=/p&options=-c%20jit%3Doff&my.setting=1",
+        "postgresql://h",
+    ],
+)
+def test_database_urls_that_are_sound(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch, {"DATABASE_URL": url}).require_database_dsn() == url
+
+
 def test_an_unknown_name_in_the_env_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("CUSTOMERS_LOGLEVEL=INFO\n")
     with pytest.raises(ConfigurationError, match="did you mean CUSTOMERS_LOG_LEVEL"):
