@@ -11,19 +11,19 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import NamedTuple, Protocol
 
-from service.customer import Command, CreateCustomer, Customer, DeleteCustomer, decide, evolve
+from service.customer import (
+    Command,
+    CreateCustomer,
+    Customer,
+    DeleteCustomer,
+    decide,
+    emails,
+    evolve,
+    unread,
+)
 from service.errors import Conflict, Corrupt, NotFound, PreconditionFailed, Rejected
 from service.event_log import Append, Appended, Key, Replayed, StreamHead
-from service.events import (
-    CustomerCreated,
-    CustomerDeleted,
-    CustomerUpdated,
-    Event,
-    Meta,
-    Position,
-    RecordedEvent,
-    Version,
-)
+from service.events import Event, Meta, Position, RecordedEvent, Version
 from service.identifiers import CustomerId
 from service.turns import Turns
 
@@ -200,7 +200,7 @@ class CommandHandler:
         return self._written(customer, result)
 
     async def _attempt(self, request: Request, head: StreamHead | None) -> Written:
-        customer, position = await self._load(request.tenant, request.customer_id, head)
+        customer, position = await self._load(request, head)
         expected = request.expected_versions
         if expected is not None and customer.version not in expected:
             raise PreconditionFailed(customer.version)
@@ -212,15 +212,25 @@ class CommandHandler:
             return await self._replay(request, head, result)
         return self._written(customer, result)
 
-    async def _load(
-        self, tenant: str, customer_id: CustomerId, head: StreamHead | None
-    ) -> tuple[Customer, Position]:
-        """The state at the stream's head or later, and the position of its last event; from
-        memory where that is the head's."""
+    async def _load(self, request: Request, head: StreamHead | None) -> tuple[Customer, Position]:
+        """The state to decide on. Who cannot be read can still be forgotten: a deletion needs to
+        know no more than where the stream stands."""
         if head is None:
             raise NotFound("customer_not_found")
         if head.is_closed:
             raise NotFound("customer_deleted")
+        try:
+            return await self._read(request.tenant, request.customer_id, head)
+        except Corrupt:
+            if not isinstance(request.command, DeleteCustomer):
+                raise
+            return unread(request.customer_id, head.version), head.position
+
+    async def _read(
+        self, tenant: str, customer_id: CustomerId, head: StreamHead
+    ) -> tuple[Customer, Position]:
+        """The state at the stream's head or later, and the position of its last event; from
+        memory where that is the head's."""
         customer = self._states.get(customer_id)
         if customer is not None and customer.version == head.version:
             return customer, head.position
@@ -244,12 +254,17 @@ class CommandHandler:
         if head is not None and head.is_closed and not is_deletion:
             raise NotFound("customer_deleted")
         customer: Customer | None = None
-        async for event in self._log.stream(request.tenant, replayed.customer_id):
-            if event.version > replayed.version:
-                break
-            if event.is_forgotten and not is_deletion:
-                raise NotFound("customer_deleted")
-            customer = evolve(customer, event)
+        try:
+            async for event in self._log.stream(request.tenant, replayed.customer_id):
+                if event.version > replayed.version:
+                    break
+                if event.is_forgotten and not is_deletion:
+                    raise NotFound("customer_deleted")
+                customer = evolve(customer, event)
+        except Corrupt:
+            if not is_deletion:
+                raise
+            customer = unread(replayed.customer_id, replayed.version)
         if customer is None:
             raise Corrupt(f"the stream of {replayed.customer_id} has no events")
         return Written(customer, replayed.position, replayed.status, replayed.subject, True)
@@ -271,7 +286,7 @@ def _weight(customer: Customer) -> int:
 
 
 def _append(request: Request, customer: Customer | None, events: tuple[Event, ...]) -> Append:
-    claim, release = _emails(customer, events)
+    claim, release = emails(customer, events)
     return Append(
         tenant=request.tenant,
         customer_id=request.customer_id,
@@ -283,18 +298,3 @@ def _append(request: Request, customer: Customer | None, events: tuple[Event, ..
         closes_stream=isinstance(request.command, DeleteCustomer),
         key=request.key,
     )
-
-
-def _emails(customer: Customer | None, events: tuple[Event, ...]) -> tuple[str | None, str | None]:
-    """The e-mail address to claim and the one to release."""
-    for event in events:
-        match event:
-            case CustomerCreated(email=email):
-                return email, None
-            case CustomerUpdated(changes=changes) if "email" in changes.model_fields_set:
-                return changes.email, customer.email if customer else None
-            case CustomerDeleted():
-                return None, customer.email if customer else None
-            case _:
-                continue
-    return None, None

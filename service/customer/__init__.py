@@ -4,6 +4,7 @@ Invariant: `decide` says what happens, `evolve` what it means, and neither knows
 it is given, so every rule of the contract is tested without any input or output.
 """
 
+from service.customer.claims import emails
 from service.customer.commands import (
     NO_CHANGES,
     AddAddress,
@@ -18,7 +19,7 @@ from service.customer.commands import (
 )
 from service.customer.contributions import Contribution
 from service.customer.decisions import ADDRESSES_MAX, METADATA_KEYS_MAX, TAGS_MAX, decide
-from service.customer.state import Customer, evolve, fold
+from service.customer.state import Customer, evolve, fold, unread
 
 __all__ = [
     "ADDRESSES_MAX",
@@ -37,6 +38,8 @@ __all__ = [
     "UpdateAddress",
     "UpdateCustomer",
     "decide",
+    "emails",
     "evolve",
     "fold",
+    "unread",
 ]

@@ -7,7 +7,7 @@ is shown follows from the events alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from service import order as orders
@@ -80,6 +80,12 @@ class Customer(NamedTuple):
             if address.id == address_id:
                 return address
         raise NotFound("address_not_found")
+
+
+def unread(customer_id: CustomerId, version: Version) -> Customer:
+    """One whose events cannot be read: where the stream stands, and nothing else. Never shown."""
+    nobody = datetime.fromtimestamp(0, UTC)
+    return Customer(customer_id, version, "", None, None, None, (), {}, (), True, nobody, nobody)
 
 
 def evolve(customer: Customer | None, recorded: RecordedEvent) -> Customer:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 
 import pytest
 from typing_extensions import override
 
 from service.appender import Appender
 from service.command_handler import CommandHandler
-from service.customer import CreateCustomer, DeleteCustomer, UpdateCustomer
+from service.customer import CreateCustomer, UpdateCustomer
 from service.errors import Corrupt, NotFound, Unavailable
 from service.event_log import EventLog, Key, Replayed, StreamHead
 from service.events import CustomerChanges, CustomerCreated, Position
@@ -21,46 +20,10 @@ from service.postgres import Postgres
 from service.vault import Vault
 from tests.support.dump import dump
 from tests.support.logs import a_request, appending
+from tests.support.sealing import KEY_DAMAGES, World
 from tests.support.vaults import KEY, VAULT
 
 SECRETS = ("jane@example.com", "janet@example.com", "Janet", "Doubtfire", "+1-555-0123", "hush")
-
-
-@dataclass
-class World:
-    postgres: Postgres
-    appender: Appender
-    log: EventLog
-    handler: CommandHandler
-
-    async def jane(self) -> CustomerId:
-        customer_id = new_customer_id()
-        command = CreateCustomer(
-            id=customer_id,
-            email="jane@example.com",
-            first_name="Janet",
-            last_name="Doubtfire",
-            phone="+1-555-0123",
-            metadata={"hush": "hush"},
-        )
-        await self.handler.handle(a_request(customer_id, command))
-        change = UpdateCustomer(CustomerChanges(email="janet@example.com"))
-        await self.handler.handle(a_request(customer_id, change))
-        return customer_id
-
-    async def delete(self, customer_id: CustomerId) -> None:
-        await self.handler.handle(a_request(customer_id, DeleteCustomer()))
-
-    async def jane_is_damaged(self) -> None:
-        """What is read of the log says so, and tells nothing."""
-        for event in await self.log.page(Position(0)):
-            assert (event.is_damaged, event.is_forgotten, event.data) == (True, False, "{}")
-            with pytest.raises(Corrupt):
-                event.decoded()
-
-    def stranger(self) -> CommandHandler:
-        """Another process, which remembers nothing."""
-        return CommandHandler(EventLog(self.postgres, VAULT), self.appender)
 
 
 @pytest.fixture
@@ -142,15 +105,7 @@ async def test_a_lost_key_is_a_clear_error_and_not_a_deletion(world: World) -> N
     assert (await world.log.head()).position == 2
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "UPDATE vault.customer_key SET wrapped = substr(wrapped, 1, 40)",
-        "UPDATE vault.customer_key SET wrapped = ''",
-        "UPDATE vault.customer_key SET wrapped = set_byte(wrapped, 30, get_byte(wrapped, 30) # 1)",
-    ],
-    ids=["truncated", "empty", "one bit"],
-)
+@pytest.mark.parametrize("damage", KEY_DAMAGES.values(), ids=KEY_DAMAGES.keys())
 async def test_a_damaged_key_is_a_clear_error(damage: str, world: World) -> None:
     customer_id = await world.jane()
     await world.postgres.execute(damage)
