@@ -1,8 +1,9 @@
 """Answers that are large, and what all of them may take of a process's memory.
 
-Invariant: the large answers that wait for their callers to take them are never more than
-HELD_BYTES_MAX together; what does not fit is refused. One is held until its caller has taken it,
-has left, or was cut off for taking too little, and holds no slot meanwhile.
+Invariant: where the large answers that wait for their callers to take them are HELD_BYTES_MAX
+together, a read is refused; a write is done, so its answer counts and is sent all the same: one
+customer at most. An answer is held until its caller has taken it, has left, or was cut off for
+taking too little, and holds no slot meanwhile.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ class LargeAnswers:
     async def send(
         self, request: web.BaseRequest, request_id: str, response: web.Response, body: bytes
     ) -> web.StreamResponse:
-        """Send `response`, whose body this is. Raises Refused `overloaded`."""
+        """Send `response`, whose body this is. Raises Refused `overloaded` where it is a read's."""
         size = len(body)
-        if self._held_bytes + size > HELD_BYTES_MAX:
+        is_read = request.method == hdrs.METH_GET
+        if is_read and self._held_bytes + size > HELD_BYTES_MAX:
             raise Refused("overloaded", "Too many large answers are being sent.")
         self._held_bytes += size
         headers = {**response.headers, hdrs.CONTENT_LENGTH: str(size)}

@@ -120,3 +120,15 @@ async def test_refusals_concern_large_answers_alone(
         assert (await api.get(path, if_none_match=version)).status == 304
         assert (await api.get("/user?display=1&q=nobody")).json["count"] == 0
         assert (await api.delete(path)).status == 204
+
+
+async def test_what_was_written_is_answered_whatever_is_held(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_answers, "LARGE_BYTES", 100)
+    monkeypatch.setattr(large_answers, "HELD_BYTES_MAX", 0)
+    async with running_api(database) as api:
+        path = await api.create()
+        assert (await api.get(path)).code == "overloaded"
+        changed = await api.patch(path, {"tags": ["vip"]})
+        assert (changed.status, changed.json["tags"]) == (200, ["vip"])
