@@ -35,6 +35,8 @@ REFUSED_TO_ALL = (
     "ALTER FUNCTION log.add_partition() SECURITY INVOKER",
     "SET session_replication_role = replica",
     "SELECT log.add_partition()",
+    f"SELECT log.append_checked({', '.join(['NULL'] * 22)})",
+    "SELECT log.release_claims_of(NULL)",
     "UPDATE log.head SET position = 0",
     "UPDATE log.head SET epoch = 'x'",
     "SELECT log.begin_epoch()",
@@ -97,7 +99,7 @@ WRITES_LEASE = "UPDATE relay.lease SET expires_at = '-infinity'"
 WRITES_CHECKPOINT = "UPDATE projection.checkpoint SET position = 0"
 REFUSED = {
     API: (
-        *(RECORDS, RECORDS_ANY, READS_MODEL, WRITES_MODEL, WRITES_PROGRESS, WRITES_LEASE),
+        *(FORGETS, RECORDS, RECORDS_ANY, READS_MODEL, WRITES_MODEL, WRITES_PROGRESS, WRITES_LEASE),
         WRITES_CHECKPOINT,
     ),
     RELAY: (

@@ -125,7 +125,8 @@ BEGIN
                 FROM (SELECT o.data::jsonb AS data OFFSET 0) AS told OFFSET 0
             ) AS said
             WHERE (
-                said.fields -> 'orderId' = to_jsonb(o.order_id)
+                coalesce(jsonb_typeof(said.fields), '') = 'object'
+                AND said.fields -> 'orderId' = to_jsonb(o.order_id)
                 AND said.fields -> 'orderVersion' = to_jsonb(o.order_version)
                 AND said.fields ->> 'status' IN ('pending', 'placed', 'paid', 'completed', 'cancelled', 'failed')
                 AND jsonb_typeof(said.fields -> 'currency') = 'string'
