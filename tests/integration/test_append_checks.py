@@ -28,7 +28,7 @@ from tests.support.vaults import VAULT
 from tests.support.walls import API, INTAKE
 
 # Places in the arguments of log.append.
-CUSTOMER, COUNT, META, MEMBER, PLACE, ID, TYPE = 1, 3, 11, 14, 15, 16, 17
+CUSTOMER, COUNT, CLOSES, META, MEMBER, PLACE, ID, TYPE = 1, 3, 4, 11, 14, 15, 16, 17
 Arguments: TypeAlias = list[object]
 RECORD = recorder.SQL["record_orders"]
 WHOLE: Mapping[str, object] = json.loads(a_message("ord_1", 1, "cust_1").data)["order"]
@@ -96,6 +96,7 @@ INCONSISTENT: Mapping[str, Mapping[int, object]] = {
     "counts of other members": {COUNT: [1, 1, 1]},
     "a count below zero": {COUNT: [3, -1, 1]},
     "a count that would fill the memory": {COUNT: [2_147_483_647, 0, 1]},
+    "a stream that closes without an event": {CLOSES: [False, True, False]},
     "no count": {COUNT: [2, None, 1]},
     "an event of no member": {MEMBER: [1, 1, 4]},
     "an event of member 0": {MEMBER: [0, 1, 3]},

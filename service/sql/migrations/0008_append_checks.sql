@@ -31,7 +31,7 @@ END $$;
 
 -- As before (0005_sealing.sql says what holds). The members' arrays are of one length, and so are the
 -- events'; events come by member, and those of a member are numbered from 1 to its count. A member that
--- closes a stream and names no address to release, releases whatever the customer holds.
+-- closes a stream has an event; where it names no address to release, whatever the customer holds is released.
 CREATE FUNCTION log.append(
     m_tenant text[], m_customer text[], m_expected bigint[], m_count integer[], m_closes boolean[],
     m_claim text[], m_release text[], m_key text[], m_fingerprint bytea[], m_status smallint[],
@@ -62,8 +62,10 @@ BEGIN
             coalesce(array_dims(e_sealed), '')])
         AND 0 <= ALL (m_count);
     IF is_consistent THEN
-        -- The sum first: it bounds the numbers that are then made of the counts.
-        SELECT sum(asked.events) = cardinality(e_member) INTO is_consistent FROM unnest(m_count) AS asked (events);
+        -- The sum first: it bounds the numbers that are then made of the counts. To close a stream is to
+        -- destroy a key, of which the log tells by an event.
+        SELECT sum(asked.events) = cardinality(e_member) AND NOT bool_or(asked.closes AND asked.events = 0) INTO is_consistent
+        FROM unnest(m_count, m_closes) AS asked (events, closes);
     END IF;
     IF is_consistent AND events <> '' THEN
         SELECT array_agg(numbered.member) = e_member AND array_agg(numbered.place) = e_place INTO is_consistent
