@@ -13,14 +13,11 @@ import aiohttp
 import pytest
 
 from tests.end_to_end.command import STOP_TIMEOUT_SECONDS
-from tests.servers.server import Controllable
-from tests.support.topics import eventually
 from tests.support.users import users_of
 from tests.system.installation import Installation, Role
 
 STREAM = {"Accept": "text/event-stream"}
 AT_ONCE_SECONDS = 4.0  # less than what a process gives to requests that do not end
-OUTAGE_SECONDS_MAX = 50.0
 LARGE = {f"key {number}": "x" * 500 for number in range(50)}
 LARGE_CUSTOMERS = 250
 
@@ -90,29 +87,3 @@ async def test_a_caller_who_takes_nothing_holds_up_no_stop(installation: Install
         api.process.process.send_signal(SIGTERM)
         assert await asyncio.to_thread(api.process.process.wait, STOP_TIMEOUT_SECONDS) == 0
         assert api.failures == []
-
-
-async def test_a_quiet_stream_outlives_an_outage_of_the_database(
-    breakable_installation: Installation, breakable_postgres: Controllable
-) -> None:
-    system = breakable_installation
-    api = await system.start("api")
-    headers = {**system.headers, **STREAM}
-    patient = aiohttp.ClientTimeout(total=OUTAGE_SECONDS_MAX)
-    url = f"{api.url}/events"
-    async with system.session.get(url, headers=headers, timeout=patient) as stream:
-        await create(system, api, "before@example.com")
-        assert await next_line(stream) is not None
-        await breakable_postgres.kill()
-        await eventually(lambda: is_told(api, "database_lost"))
-        await breakable_postgres.restart()
-        await system.until_ready(api)
-        customer_id = await create(system, api, "after@example.com")
-        line = await next_line(stream)
-        assert line is not None
-        assert (line["customerId"], line["version"]) == (customer_id, 1)
-    assert api.failures == []
-
-
-async def is_told(role: Role, event: str) -> bool:
-    return bool(role.logged(f'"event":"{event}"'))
