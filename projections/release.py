@@ -65,31 +65,47 @@ class Release:
                 return Outcome(customer_id, owner, result, applied)
             following = await self._next(customer_id, held, limit)
             try:
-                step = await self._step(customer_id, held, following)
-                if not _is_news(step, held):
-                    return Outcome(customer_id, owner, "still_parked", applied, step.stop)
-                await self._parked.write(step, held)
+                step = await self._go_on(customer_id, held, following)
             except Contended:
                 attempts += 1
                 continue
-            except Corrupt:
-                if len(following.events) > 1:  # which of them, the next attempts will show
-                    limit = len(following.events) // 2
-                    continue
-                step = await self._refused(customer_id, held, following)
-                if _is_news(step, held):
-                    await self._parked.write(step, held)
-                return Outcome(customer_id, owner, "still_parked", applied, step.stop)
-            applied += step.version - held.shown_version
-            limit, attempts = EVENTS_MAX, 0
+            if step is None:
+                limit = len(following.events) // 2
+                continue
+            news = step.version - held.shown_version
+            applied, limit, attempts = applied + news, EVENTS_MAX, 0
             if step.stop is None:
                 return Outcome(customer_id, owner, "released", applied)
+            if not news:
+                return Outcome(customer_id, owner, "still_parked", applied, step.stop)
         raise Unavailable("database_unavailable", "Others keep changing the customer.")
 
     async def _next(self, customer_id: str, held: Held, limit: int) -> _Next:
         place = (customer_id, held.shown_version)
         read = await self._log.of_customers(place, customer_id, limit=limit + 1)
+        for version, each in enumerate(read, start=held.shown_version + 1):
+            if each.version != version:
+                raise Corrupt(f"the log lacks version {version} of {customer_id}")
         return _Next(read[:limit], read[limit] if len(read) > limit else None)
+
+    async def _go_on(self, customer_id: str, held: Held, following: _Next) -> Step | None:
+        """Write what can be. None where one of several events is refused: fewer will show which."""
+        try:
+            step = await self._step(customer_id, held, following)
+            await self._write(step, held)
+        except Corrupt:
+            if len(following.events) > 1:
+                return None
+            if not following.events:
+                raise
+            step = await self._refused(customer_id, held, following)
+            await self._write(step, held)
+        return step
+
+    async def _write(self, step: Step, held: Held) -> None:
+        stays = Stop(held.stream_version, held.position, held.reason)
+        if step.version > held.shown_version or step.stop != stays:
+            await self._parked.write(step, held)
 
     async def _step(self, customer_id: str, held: Held, following: _Next) -> Step:
         if not following.events:
@@ -119,11 +135,6 @@ class Release:
         first = following.events[0]
         stop = Stop(first.version, first.position, "refused")
         return Step(customer_id, Rows(), held.shown_version, stop)
-
-
-def _is_news(step: Step, held: Held) -> bool:
-    stays = Stop(held.stream_version, held.position, held.reason)
-    return step.stop is None or step.version > held.shown_version or step.stop != stays
 
 
 def _before(event: StoredEvent, held: Held) -> Stop:

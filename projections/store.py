@@ -167,6 +167,7 @@ class Store:
 
     async def _park(self, transaction: Transaction, rows: Rows) -> None:
         """Nobody is parked at a version that is no longer the present one. Raises Contended."""
+        await transaction.execute(SQL["no_scans"])
         parked = await transaction.fetch(int, SQL["park"], *_transposed(rows.parked, 5))
         if parked != [len(rows.parked)]:
             raise Contended("another writer has changed a customer that was to be parked")

@@ -29,26 +29,29 @@ SELECT customers_v1.anonymize($1, $2, $3, $4);
 SELECT customers_v1.apply_listing($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
                                   $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24);
 
+-- name: no_scans
+-- For this transaction: a plan that was made while the table was empty must not scan it when it is large.
+SELECT set_config('enable_seqscan', 'off', true);
+
 -- name: park
 -- Each one at the version that was read, or not at all; how many that were. Whoever is parked already
 -- stays where it stopped first.
-WITH new AS (
+WITH parking AS (
     SELECT customer_id, tenant, stream_version, position, reason
     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])
-         AS new (customer_id, tenant, stream_version, position, reason)
+         AS asked (customer_id, tenant, stream_version, position, reason)
 ), marked AS (
-    UPDATE customers_v1.customer AS held SET is_stale = true FROM new
-    WHERE held.id = new.customer_id AND held.version = new.stream_version - 1 RETURNING held.id
+    UPDATE customers_v1.customer AS held SET is_stale = true FROM parking
+    WHERE held.id = parking.customer_id AND held.version = parking.stream_version - 1
+    RETURNING parking.customer_id, parking.tenant, parking.stream_version, parking.position, parking.reason
 ), stopped AS (
-    SELECT id FROM marked
+    SELECT customer_id, tenant, stream_version, position, reason FROM marked
     UNION ALL
-    SELECT customer_id FROM new
-    WHERE stream_version = 1 AND NOT EXISTS (SELECT FROM customers_v1.customer WHERE customer.id = new.customer_id)
+    SELECT customer_id, tenant, stream_version, position, reason FROM parking
+    WHERE stream_version = 1 AND NOT EXISTS (SELECT FROM customers_v1.customer WHERE customer.id = parking.customer_id)
 ), added AS (
     INSERT INTO projection.parked (projection, version, customer_id, tenant, stream_version, position, reason)
-    SELECT 'customers', 1, new.customer_id, new.tenant, new.stream_version, new.position, new.reason
-    FROM new JOIN stopped ON stopped.id = new.customer_id
-    ORDER BY new.customer_id
+    SELECT 'customers', 1, customer_id, tenant, stream_version, position, reason FROM stopped ORDER BY customer_id
     ON CONFLICT ON CONSTRAINT parked_pk DO NOTHING
 )
 SELECT count(*) FROM stopped;

@@ -5,7 +5,7 @@ Invariant: as in main.py, which hangs them into the whole.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -17,7 +17,7 @@ parked = typer.Typer(
     no_args_is_help=True,
 )
 
-Tenant = Annotated[str | None, typer.Option(help="Only this tenant's customers.")]
+Tenant: TypeAlias = Annotated[str | None, typer.Option(help="Only this tenant's customers.")]
 
 
 @parked.command("list")

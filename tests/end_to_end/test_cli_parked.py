@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ class Installation:
     async def run(self, *arguments: str) -> CompletedProcess[str]:
         return await asyncio.to_thread(run, self.folder, "parked", *arguments, **self.settings)
 
-    async def prints(self, *arguments: str) -> object:
+    async def prints(self, *arguments: str) -> Any:
         return json.loads((await self.run(*arguments, "--json")).stdout)
 
 
@@ -67,7 +68,7 @@ async def test_who_is_parked_is_listed_for_people_and_programs(installed: Instal
         (first, "default", "unknown_type", "2"),
         (second, "other", "unknown_type", "2"),
     ]
-    (listed,) = (await installed.prints("list", "--tenant", "other"))["parked"]  # type: ignore[index]
+    (listed,) = (await installed.prints("list", "--tenant", "other"))["parked"]
     assert listed.pop("since").endswith("Z")
     assert listed == {
         "customerId": second, "tenant": "other", "version": 2, "position": 5,

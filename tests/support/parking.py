@@ -9,7 +9,11 @@ from projections.parked import Parked, parked_customers
 from projections.release import Outcome, Release
 from projections.store import Store
 from service.event_log import EventLog
+from service.events import CustomerTagged, OrderRecorded
+from service.identifiers import CustomerId
 from service.postgres import Postgres
+from tests.support.histories import an_order
+from tests.support.logs import a_change, a_creation
 from tests.support.projections import Projected
 from tests.support.topics import eventually
 from tests.support.vaults import VAULT
@@ -25,19 +29,36 @@ MEND = "UPDATE log.event SET schema_version = schema_version - $1 WHERE schema_v
 
 async def spoil(postgres: Postgres, customer_id: str, *versions: int) -> None:
     """Events become such as no release can read yet."""
-    await _change_the_log(postgres, SPOIL, customer_id, versions, NEWER)
+    await change_the_log(postgres, SPOIL, customer_id, versions, NEWER)
 
 
 async def mend(postgres: Postgres) -> None:
     """The release that can read them is here."""
-    await _change_the_log(postgres, MEND, NEWER)
+    await change_the_log(postgres, MEND, NEWER)
 
 
-async def _change_the_log(postgres: Postgres, statement: str, *arguments: object) -> None:
+async def change_the_log(postgres: Postgres, statement: str, *arguments: object) -> None:
     """As nobody may but a superuser who switches the triggers off."""
     async with postgres.transaction() as transaction:
         await transaction.execute("SET LOCAL session_replication_role = replica")
         await transaction.execute(statement, *arguments)
+
+
+async def a_customer(world: Projected, *, tags: int, orders: int = 0) -> CustomerId:
+    """Made, tagged so often, and sold to: an event each."""
+    creation = a_creation("jane@example.com", tags=("first",))
+    await world.appender.append(creation)
+    await tag(world, creation.customer_id, 1, tags)
+    for number in range(orders):
+        event = OrderRecorded(order=an_order(f"ord_{number}", 1, total=100 + number))
+        await world.appender.append(a_change(creation.customer_id, 1 + tags + number, event))
+    return creation.customer_id
+
+
+async def tag(world: Projected, customer_id: CustomerId, version: int, count: int = 1) -> None:
+    for number in range(version, version + count):
+        event = CustomerTagged(tags=(f"tag {number}",))
+        await world.appender.append(a_change(customer_id, number, event))
 
 
 def a_release(postgres: Postgres) -> Release:
@@ -59,6 +80,12 @@ async def stale(world: Projected) -> Sequence[str]:
     return await world.postgres.fetch(
         str, "SELECT id FROM read_model.customer WHERE is_stale ORDER BY id"
     )
+
+
+async def assert_all_is_shown(world: Projected) -> None:
+    assert await parked(world) == []
+    assert await stale(world) == []
+    await world.assert_exact()
 
 
 WAITING = """
