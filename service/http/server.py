@@ -37,6 +37,7 @@ HEADERS_MAX = 128
 LAME_DUCK_SECONDS = 0.5  # idle connections are kept for so long: a request may be on its way
 FORCED_CLOSE_SECONDS = 0.5  # for answers that are made but not written yet
 POLL_SECONDS = 0.01
+SETTLING_SECONDS = 0.05  # in which a connection that was accepted comes to be counted
 UNREAD_SECONDS = 30.0  # for which a caller may take nothing of an answer, or not acknowledge it
 OTHER_FILES = 60  # of the process: links to the database, the listening sockets, logs
 
@@ -178,7 +179,11 @@ async def _drain(app: App, server: web.Server, timeout_seconds: float) -> None:
     """Wait for requests in flight, and a moment for those on their way."""
     now = time.monotonic()
     deadline = now + timeout_seconds
+    # Who was accepted last is among the connections only after a turn of the loop or two.
+    settled_at = now + SETTLING_SECONDS
     duck_until = min(deadline, now + LAME_DUCK_SECONDS)
-    while server.connections and (now < duck_until or (app.in_flight and now < deadline)):
+    while now < settled_at or (
+        server.connections and (now < duck_until or (app.in_flight and now < deadline))
+    ):
         await asyncio.sleep(POLL_SECONDS)
         now = time.monotonic()
