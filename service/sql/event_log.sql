@@ -13,17 +13,19 @@ SELECT position, id FROM log.event WHERE position = ANY ($1) ORDER BY position;
 
 -- name: last_older_than
 -- Position of the last event older than $1 seconds, 0 = none: a binary search, for times never go
--- back as positions rise; and no end of it where an event is missing.
+-- back as positions rise. Where events are missing the next one that is there is asked; each step
+-- halves what is left all the same, so there is an end.
 WITH RECURSIVE search AS (
     SELECT 0::bigint AS low, head.position AS high FROM log.head
     UNION ALL
-    SELECT CASE WHEN middle.is_older THEN middle.position ELSE search.low END,
-           CASE WHEN middle.is_older THEN search.high ELSE middle.position - 1 END
+    SELECT CASE WHEN event.is_older THEN event.position ELSE search.low END,
+           CASE WHEN event.is_older THEN search.high ELSE (search.low + search.high + 1) / 2 - 1 END
     FROM search
-    JOIN LATERAL (
+    LEFT JOIN LATERAL (
         SELECT event.position, event.recorded_at < now() - make_interval(secs => $1) AS is_older
         FROM log.event WHERE event.position >= (search.low + search.high + 1) / 2 ORDER BY event.position LIMIT 1
-    ) AS middle ON search.low < search.high
+    ) AS event ON true
+    WHERE search.low < search.high
 )
 SELECT coalesce(min(low), 0) FROM search WHERE low >= high;
 

@@ -281,3 +281,20 @@ async def test_no_acknowledged_append_is_lost_or_doubled_when_connections_are_cu
         (event for each in acknowledged for event in each.events), key=lambda event: event.position
     )
     assert told == stored
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "goes_on", "oldest"),
+    [(3_600.0, True, 0), (3_600.0, False, 0), (-3_600.0, True, 61), (-3_600.0, False, 6)],
+)
+async def test_the_last_event_of_an_age_is_found_where_events_are_missing(
+    postgres: Postgres, appender: Appender, age_seconds: float, goes_on: bool, oldest: int
+) -> None:
+    """The search once went round for ever in a hole. Below 0 s of age everything is older."""
+    for number in range(6):
+        await appender.append(a_creation(f"jane{number}@example.com"))
+    await postgres.execute("UPDATE log.head SET position = 60")
+    if goes_on:
+        await appender.append(a_creation("joe@example.com"))
+    async with asyncio.timeout(5):
+        assert await EventLog(postgres).last_older_than(age_seconds) == oldest
