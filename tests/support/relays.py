@@ -13,7 +13,15 @@ import pytest
 from service.appender import Appender
 from service.event_log import EventLog
 from service.events import CustomerTagged
-from service.kafka import ConsumedRecord, KafkaConfig, ReceivedEvent, Topics
+from service.kafka import (
+    ConsumedRecord,
+    KafkaConfig,
+    ReceivedEvent,
+    Tail,
+    Topics,
+    read_tails,
+    received,
+)
 from service.postgres import Postgres
 from service.relay import (
     AtLeastOnce,
@@ -109,8 +117,20 @@ class World:
         )
 
     async def all_is_recorded(self) -> bool:
+        """And can be read: a commit is answered a moment before its records can."""
         recorded = await self.recorded()
-        return recorded is not None and recorded.position == await self.head()
+        if recorded is None or recorded.position != await self.head():
+            return False
+        found = await read_tails(self.config, self.topic, len(recorded.tails))
+        return all(map(_is_readable, found, recorded.tails))
+
+
+def _is_readable(tail: Tail, position: int) -> bool:
+    """Up to this position of its partition; of one that has run empty, nothing is left to read."""
+    if tail.last_record is None:
+        return position == 0 or tail.first_offset > 0
+    last = received(tail.last_record)
+    return last is not None and last.position >= position
 
 
 @asynccontextmanager
