@@ -65,11 +65,3 @@ class Progress(Protocol):
 
     def advance(self, count: int) -> None:
         """So much more of it is done."""
-
-
-class NoProgress:
-    """Where nobody looks."""
-
-    def begin(self, part: str, total: int) -> None: ...
-
-    def advance(self, count: int) -> None: ...

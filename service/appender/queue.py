@@ -103,13 +103,8 @@ def member_of(append: Append, key: CustomerKey | None) -> Member:
         events,
         meta,
         None if append.expected_version else key,
-        len(meta) + sum(map(_size, events)),
+        len(meta) + sum(len(each.data.encode()) + len(each.sealed or b"") for each in events),
     )
-
-
-def _size(event: Stored) -> int:
-    """In bytes; of what is sealed, the blanks are the smaller part."""
-    return len(event.data.encode()) if event.sealed is None else len(event.data) + len(event.sealed)
 
 
 def _stored(customer_id: CustomerId, event: Event, version: int, key: CustomerKey | None) -> Stored:

@@ -19,26 +19,23 @@ from aiokafka.structs import TopicPartition
 from service.kafka.config import KafkaConfig
 from service.kafka.link import closing, link, our_errors
 from service.kafka.records import ConsumedRecord
-from service.kafka.tails import Message, Place, consumed
+from service.kafka.tails import (
+    FETCH_WAIT_MILLISECONDS,
+    STOP_TIMEOUT_SECONDS,
+    Assigned,
+    Message,
+    Place,
+    consumed,
+)
 
 START_TIMEOUT_SECONDS = 15.0
 REQUEST_TIMEOUT_SECONDS = 10.0
-STOP_TIMEOUT_SECONDS = 5.0
-FETCH_WAIT_MILLISECONDS = 20
 OPEN_SECONDS_MAX = 3.0  # how long a transaction that is open at the end is waited for
 BATCH_RECORDS_MAX = 500
 PARTITION_BYTES_MAX = 1024 * 1024  # fetched ahead of each partition
 
 
-class _Consumer(Protocol):
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    def assign(self, partitions: Sequence[Place]) -> None: ...
-    def seek(self, partition: Place, offset: int) -> None: ...
-    async def position(self, partition: Place) -> int: ...
-    def highwater(self, partition: Place) -> int | None: ...
-    def last_stable_offset(self, partition: Place) -> int | None: ...
-    async def beginning_offsets(self, partitions: Sequence[Place]) -> Mapping[Place, int]: ...
+class _Consumer(Assigned, Protocol):
     async def getmany(
         self, *partitions: Place, timeout_ms: int, max_records: int
     ) -> Mapping[Place, Sequence[Message]]: ...

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -29,7 +28,7 @@ from tests.support.crafted import (
     worked_on,
 )
 from tests.support.topics import eventually
-from tests.support.verifying import System, a_system
+from tests.support.verifying import System, a_system_alone
 
 PROGRAM = Path(__file__).parents[2] / "docs" / "examples" / "proving_consumer.py"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "events.md"
@@ -98,15 +97,13 @@ def between(records: Records) -> list[tuple[int, int]]:
 
 @pytest.fixture(scope="module")
 async def system(databases: Databases, kafka_server: Handle) -> AsyncIterator[System]:
-    url = await databases.create()
-    async with a_system(url, kafka_server, uuid4().hex[:12]) as made:
+    async with a_system_alone(databases, kafka_server) as made:
         for _ in range(ROUNDS_MAX):
             await made.traffic(3)
             await made.settle()
             if between(await made.records_of(made.topic)):
                 break
         yield made
-    await databases.drop(url)
 
 
 @pytest.fixture(scope="module")

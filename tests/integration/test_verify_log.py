@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from uuid import uuid4
 
 import pytest
 
@@ -12,7 +11,7 @@ from service.verification import verify_log
 from tests.servers.databases import Databases
 from tests.servers.server import Handle
 from tests.support.vaults import VAULT
-from tests.support.verifying import System, a_system, of
+from tests.support.verifying import System, a_system_alone, of
 
 LIVING = "(SELECT min(customer_id) FROM log.stream WHERE NOT is_closed)"
 DELETED = "(SELECT min(customer_id) FROM log.stream WHERE is_closed)"
@@ -143,11 +142,9 @@ DAMAGES: dict[str, tuple[str, str, set[Kind], str]] = {
 @pytest.fixture(scope="module")
 async def system(databases: Databases, kafka_server: Handle) -> AsyncIterator[System]:
     """One for all tests here: each mends what it has damaged."""
-    url = await databases.create()
-    async with a_system(url, kafka_server, uuid4().hex[:12]) as made:
+    async with a_system_alone(databases, kafka_server) as made:
         await made.traffic(3)
         yield made
-    await databases.drop(url)
 
 
 async def verified(system: System) -> Findings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from uuid import uuid4
 
 import pytest
 
@@ -15,7 +14,7 @@ from tests.servers.databases import Databases
 from tests.servers.server import Handle
 from tests.support.logs import a_change
 from tests.support.vaults import VAULT
-from tests.support.verifying import System, a_system, of
+from tests.support.verifying import System, a_system, a_system_alone, of
 
 LIVING = "(SELECT min(id) FROM customers_v1.profile WHERE tenant = 'default')"
 DELETED = "(SELECT min(id) FROM customers_v1.customer WHERE document IS NULL)"
@@ -158,12 +157,10 @@ def filled_in(table: str, statement: str) -> str:
 @pytest.fixture(scope="module")
 async def system(databases: Databases, kafka_server: Handle) -> AsyncIterator[System]:
     """One for all tests here: each mends what it has damaged."""
-    url = await databases.create()
-    async with a_system(url, kafka_server, uuid4().hex[:12]) as made:
+    async with a_system_alone(databases, kafka_server) as made:
         await made.traffic(3)
         await made.model.catch_up()
         yield made
-    await databases.drop(url)
 
 
 @pytest.fixture

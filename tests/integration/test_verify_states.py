@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from uuid import uuid4
 
 import pytest
 
@@ -12,7 +11,7 @@ from service.kafka import STATE_TYPE, ConsumedRecord, Topics
 from service.verification import verify_states
 from tests.servers.databases import Databases
 from tests.servers.server import Handle
-from tests.support.verifying import System, a_system
+from tests.support.verifying import System, a_system_alone
 
 Records = dict[int, list[ConsumedRecord]]
 
@@ -20,12 +19,10 @@ Records = dict[int, list[ConsumedRecord]]
 @pytest.fixture(scope="module")
 async def system(databases: Databases, kafka_server: Handle) -> AsyncIterator[System]:
     """One for all tests here: each makes the topic anew."""
-    url = await databases.create()
-    async with a_system(url, kafka_server, uuid4().hex[:12]) as made:
+    async with a_system_alone(databases, kafka_server) as made:
         await made.traffic()
         await made.settle()
         yield made
-    await databases.drop(url)
 
 
 @pytest.fixture(scope="module")

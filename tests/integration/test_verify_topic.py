@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable
-from uuid import uuid4
 
 import pytest
 
@@ -21,17 +20,15 @@ from tests.support.crafted import (
     with_header,
     worked_on,
 )
-from tests.support.verifying import System, a_system, of
+from tests.support.verifying import System, a_system_alone, of
 
 ROUNDS_MAX = 10
-LATE_SECONDS = 1.0  # after which a transaction ends
 
 
 @pytest.fixture(scope="module")
 async def made(databases: Databases, kafka_server: Handle) -> AsyncIterator[System]:
     """One for all tests here: each makes the topic anew."""
-    url = await databases.create()
-    async with a_system(url, kafka_server, uuid4().hex[:12]) as system:
+    async with a_system_alone(databases, kafka_server) as system:
         early = await system.traffic()
         await system.settle()
         await system.delete(early[0])
@@ -41,7 +38,6 @@ async def made(databases: Databases, kafka_server: Handle) -> AsyncIterator[Syst
             if watermarks(await system.records_of(system.topic)):
                 break
         yield system
-    await databases.drop(url)
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +47,7 @@ async def healthy(made: System) -> Records:
 
 @pytest.fixture
 async def system(made: System, healthy: Records) -> System:
-    await made.craft(made.topic, healthy)
-    assert (await made.verify_topic()).listed == []
-    return made
+    return await made.healed(healthy)
 
 
 async def found(

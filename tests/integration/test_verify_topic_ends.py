@@ -21,21 +21,18 @@ from tests.support.crafted import (
     with_header,
     worked_on,
 )
-from tests.support.verifying import System, a_system, of
+from tests.support.verifying import System, a_system_alone, of
 
-ROUNDS_MAX = 10
 LATE_SECONDS = 1.0  # after which a transaction ends
 
 
 @pytest.fixture(scope="module")
 async def made(databases: Databases, kafka_server: Handle) -> AsyncIterator[System]:
     """One for all tests here: each makes the topic anew."""
-    url = await databases.create()
-    async with a_system(url, kafka_server, uuid4().hex[:12]) as system:
+    async with a_system_alone(databases, kafka_server) as system:
         await system.traffic()
         await system.settle()
         yield system
-    await databases.drop(url)
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +42,7 @@ async def healthy(made: System) -> Records:
 
 @pytest.fixture
 async def system(made: System, healthy: Records) -> System:
-    await made.craft(made.topic, healthy)
-    assert (await made.verify_topic()).listed == []
-    return made
+    return await made.healed(healthy)
 
 
 async def test_an_event_lost_at_the_end_is_missing_where_it_was_acknowledged(

@@ -28,6 +28,7 @@ from service.order_intake.recorder import Recorder
 from service.postgres import Postgres
 from service.relay import AtLeastOnce, Lease, Relay, published_position
 from service.verification import LogCompared, verify_log, verify_states, verify_topic
+from tests.servers.databases import Databases
 from tests.servers.server import Handle
 from tests.support.histories import an_address
 from tests.support.logs import a_request
@@ -241,6 +242,12 @@ class System:
                 },
             )
 
+    async def healed(self, records: dict[int, list[ConsumedRecord]]) -> System:
+        """The topic of events made anew of these, in which nothing is found."""
+        await self.craft(self.topic, records)
+        assert (await self.verify_topic()).listed == []
+        return self
+
     async def records_of(self, topic: str) -> dict[int, list[ConsumedRecord]]:
         found: dict[int, list[ConsumedRecord]] = {}
         for record in await read_topic(self.config.bootstrap_servers, topic):
@@ -252,6 +259,15 @@ class System:
 async def a_system(database: str, kafka: Handle, suffix: str) -> AsyncIterator[System]:
     async with a_written(database, kafka, suffix) as written:
         yield System(written)
+
+
+@asynccontextmanager
+async def a_system_alone(databases: Databases, kafka: Handle) -> AsyncIterator[System]:
+    """One that several tests share, on a database of its own."""
+    url = await databases.create()
+    async with a_system(url, kafka, uuid4().hex[:12]) as system:
+        yield system
+    await databases.drop(url)
 
 
 def said(findings: Findings) -> set[tuple[Where, Kind]]:

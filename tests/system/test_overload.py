@@ -23,7 +23,6 @@ OVERLOADS = (CONNECTIONS_MAX - 10, 4 * IN_FLIGHT_MAX + 100)  # within its connec
 WARM_SECONDS, SECONDS = 3.0, 6.0  # two seconds until all callers are connected
 SHARE_MIN = 0.5  # of its best right before or after, whichever is less: machines are noisy
 MEMORY_BYTES_MAX = 150_000_000  # more than before the overload; 900 connections are half of it
-ANSWERS_AGAIN_WITHIN_SECONDS = 5.0
 MEMORY = "process_resident_memory_bytes"
 
 
