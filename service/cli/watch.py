@@ -85,6 +85,7 @@ class Watch:
         return {"database": self._is_reachable, "migrations": self._is_migrated}
 
     async def _look(self) -> None:
+        """Raises Unavailable, ConfigurationError and Corrupt."""
         if self._epoch is None and not await self._is_ours():
             detail = "The database is not prepared: run `customers migrate`."
             raise Unavailable("database_not_ready", detail)
@@ -116,5 +117,10 @@ class Watch:
         return await self._postgres.fetch_one(bool, SQL["history_exists"]) is not None
 
     async def _is_migrated(self) -> bool:
-        """Looked at until it was so once: migrations only go forward."""
-        return self._epoch is not None or await self._is_ours()
+        """Looked at until it was so once: migrations only go forward.
+
+        Who is told yes may send requests at once, and they need the epoch. Raises as `_look`.
+        """
+        if self._epoch is None:
+            await self._look()
+        return True

@@ -67,6 +67,7 @@ async def test_callers_who_call_and_call_lose_no_write(
         await eventually(lambda: has_answered(ledger, 10 * CALLERS))
         api.process.process.send_signal(SIGTERM)
     assert await asyncio.to_thread(api.process.process.wait, STOP_TIMEOUT_SECONDS) == 0
+    assert not ledger.problems
     assert ledger.statuses.keys() == {201}
     assert api.failures == []
 
