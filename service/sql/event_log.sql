@@ -30,41 +30,12 @@ WITH RECURSIVE search AS (
 SELECT coalesce(min(low), 0) FROM search WHERE low >= high;
 
 -- name: read_log
--- A page of the whole log, in position order: its beginning that stays within so many bytes of text,
--- or its first event; and where the log ended at the same moment. What is stored is weighed first,
--- which reads no value, so that of a page of large events only what may fit is made text. The text is
--- weighed once more, because a value may be stored compressed. Each key is looked up by itself: no
--- plan made on a small table may ever scan a large one.
-SELECT (SELECT position FROM log.head) AS log_end,
-       page.position, page.id, page.tenant, page.customer_id, page.version, page.type, page.schema_version,
-       page.data, page.meta, page.recorded_at, page.sealed, held.wrapped, held.is_destroyed
-FROM (
-    SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed,
-           greatest(octet_length(data), octet_length(sealed)) + octet_length(meta) AS own_bytes,
-           sum(greatest(octet_length(data), octet_length(sealed)) + octet_length(meta))
-               OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
-    FROM (
-        SELECT position, id, tenant, customer_id, version, type, schema_version,
-               data::text AS data, meta::text AS meta, recorded_at, sealed
-        FROM (
-            SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed,
-                   greatest(pg_column_size(data), pg_column_size(sealed)) AS own_bytes,
-                   sum(greatest(pg_column_size(data), pg_column_size(sealed)))
-                       OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
-            FROM log.event WHERE position > $1 AND position <= $2
-        ) AS stored
-        WHERE bytes <= greatest($3, own_bytes)
-        ORDER BY position OFFSET 0  -- a fence: each value is made text once
-    ) AS told
-) AS page
-LEFT JOIN LATERAL (
-    SELECT key.wrapped, key.wrapped IS NULL AS is_destroyed FROM vault.customer_key AS key
-    WHERE key.customer_id = page.customer_id AND page.sealed IS NOT NULL OFFSET 0
-) AS held ON true
-WHERE bytes <= greatest($3, own_bytes) ORDER BY page.position;
+SELECT log_end, "position", id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at,
+       sealed, wrapped, is_destroyed
+FROM log.page($1, $2, $3);
 
 -- name: read_tenant
--- A page of one tenant's events, in position order, as `read_log` makes one; and the position of the last
+-- A page of one tenant's events, in position order, as `log.page` makes one; and the position of the last
 -- that was found, which is beyond the page where it goes on. What is scanned is bounded by the positions,
 -- since nothing leads to a tenant's events but the log itself.
 SELECT page.last_found,

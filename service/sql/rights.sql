@@ -31,11 +31,13 @@ GRANT EXECUTE ON FUNCTION log.append, log.find_appended, log.forget_old_keys TO 
 -- relay: reads and opens the whole log, and keeps its place.
 GRANT USAGE ON SCHEMA vault, relay TO customers_relay;
 GRANT SELECT ON log.event, vault.customer_key TO customers_relay;
+GRANT EXECUTE ON FUNCTION log.page TO customers_relay;
 GRANT SELECT, INSERT, UPDATE ON relay.lease, relay.progress TO customers_relay;
 
 -- projections: reads and opens the whole log. Its own tables are granted beside their migrations.
 GRANT USAGE ON SCHEMA vault TO customers_projections;
 GRANT SELECT ON log.event, log.stream, vault.customer_key, access.tenant TO customers_projections;
+GRANT EXECUTE ON FUNCTION log.page TO customers_projections;
 
 -- intake: records orders, and sees no customer and no key.
 GRANT EXECUTE ON FUNCTION log.record_orders TO customers_intake;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from random import Random
+from typing import NamedTuple
 
 import pytest
 
@@ -15,10 +16,21 @@ from service.event_log import Append, Appended, EventLog, Page
 from service.events import CustomerTagged, Position
 from service.postgres import Postgres
 from tests.support.logs import a_change, a_creation, appending
+from tests.support.topics import eventually
 from tests.support.vaults import VAULT
 
 PAGE_BYTES = 20_000
 ONE_TOO_LARGE = 30_000  # bytes, for a page
+PLANS_BEFORE_ONE_IS_KEPT = 6
+SCANS = """
+SELECT seq_scan, idx_scan FROM pg_stat_user_tables
+WHERE schemaname = 'vault' AND relname = 'customer_key'
+"""
+
+
+class Scans(NamedTuple):
+    scanned: int
+    looked_up: int
 
 
 @pytest.fixture
@@ -37,6 +49,13 @@ def sized(customer: Append, version: int, size: int, *, is_compressible: bool) -
     """A change of about so many bytes of JSON."""
     text = "a" * size if is_compressible else Random(version).randbytes(size // 2).hex()
     return a_change(customer.customer_id, version, CustomerTagged(tags=(text,)))
+
+
+async def scans(postgres: Postgres) -> Scans:
+    """Told by the session that did them, which flushes its figures about once a second."""
+    found = await postgres.fetch_one(Scans, SCANS)
+    assert found is not None
+    return found
 
 
 def page_bytes(page: Page) -> int:
@@ -85,6 +104,28 @@ async def test_a_page_that_is_cut_by_its_number_says_that_the_log_goes_on(
     assert ([len(cut), len(last), len(up_to)]) == [2, 2, 1]
     assert (cut.goes_on, last.goes_on, up_to.goes_on) == (True, False, True)
     assert not (await log.page(Position(4))).goes_on
+
+
+async def test_a_plan_that_was_made_on_a_small_log_does_not_scan_a_larger_one(
+    database: str, appender: Appender
+) -> None:
+    """Of the keys, that is: analyzed while there is one, they fit into a page and cost nothing."""
+    await appender.append(a_creation("first@example.com"))
+    async with Postgres.connect(database, pool_size_max=1) as one_session:
+        await one_session.execute("VACUUM (ANALYZE) vault.customer_key, log.event")
+        log = EventLog(one_session, VAULT)
+        for _ in range(PLANS_BEFORE_ONE_IS_KEPT):
+            await log.page(Position(0))
+        await asyncio.gather(*(appender.append(a_creation(f"{n}@example.com")) for n in range(200)))
+        before = await scans(one_session)
+
+        assert len(await log.page(Position(0))) == 201
+
+        async def is_counted() -> bool:
+            return (await scans(one_session)).looked_up >= before.looked_up + 201
+
+        await eventually(is_counted)
+        assert (await scans(one_session)).scanned == before.scanned
 
 
 async def test_a_long_stream_is_read_whole(

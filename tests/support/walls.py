@@ -128,11 +128,12 @@ customers_api X log.append log.find_appended log.forget_old_keys
 customers_relay U access log public relay vault
 customers_relay r access.master_key log.event log.head public.schema_migration vault.customer_key
 customers_relay arw relay.lease relay.progress
+customers_relay X log.page
 customers_projections U access log public read_model projection vault customers_v1
 customers_projections r access.master_key access.tenant log.event log.head log.stream
 customers_projections r public.schema_migration vault.customer_key read_model.*
 customers_projections arwd projection.* customers_v1.*
-customers_projections X projection.* customers_v1.*
+customers_projections X log.page projection.* customers_v1.*
 customers_intake U access log public
 customers_intake r access.master_key log.head public.schema_migration
 customers_intake X log.record_orders
