@@ -95,28 +95,15 @@ WHERE accepted.order_id IS NULL OR accepted.customer_id <> recorded.customer_id
    OR accepted.order_version <> recorded.order_version OR recorded.is_unordered
 ORDER BY recorded.customer_id, recorded.position;
 
--- name: accepted_place
--- The last of so many accepted orders after one; no row: there is none.
-SELECT tenant, order_id FROM (
-    SELECT tenant, order_id FROM log.accepted_order
-    WHERE (tenant, order_id) > ($1, $2) ORDER BY tenant, order_id LIMIT $3
-) AS page ORDER BY tenant DESC, order_id DESC LIMIT 1;
-
 -- name: unrecorded_orders
--- Whose accepted orders, after one and up to another, the log has not recorded. A difference of
--- sets, because a join would be planned as a loop: nobody can guess how many orders there are.
-WITH page AS MATERIALIZED (
+-- Accepted orders that the log has not recorded, and how many in all: two sets, each read once, since
+-- pages of orders would come back to the same customers again and again.
+SELECT customer_id, count(*) OVER () FROM (
     SELECT customer_id, tenant, order_id FROM log.accepted_order
-    WHERE (tenant, order_id) > ($1, $2) AND (tenant, order_id) <= ($3, $4)
-)
-SELECT odd.customer_id FROM (
-    SELECT customer_id, tenant, order_id FROM page
     EXCEPT
-    SELECT event.customer_id, event.tenant, event.data -> 'order' ->> 'orderId'
-    FROM (SELECT DISTINCT customer_id FROM page) AS customer
-    JOIN log.event ON event.customer_id = customer.customer_id AND event.type = $5
+    SELECT customer_id, tenant, data -> 'order' ->> 'orderId' FROM log.event WHERE type = $1
 ) AS odd
-ORDER BY odd.customer_id;
+ORDER BY customer_id, order_id LIMIT $2;
 
 -- name: idempotency
 -- A page of the remembered keys, and whether the log has the event that each answer showed.
