@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from service.errors import ConfigurationError, Unavailable
 from service.events import Position
-from service.postgres import Postgres, Transaction, load_statements
+from service.postgres import ConstraintViolated, Postgres, Transaction, load_statements
 
 LOG_PARTITION = -1  # the log itself, all of it, in place of the partitions of a topic
 NO_TOPIC = ""  # the log's
@@ -28,6 +28,7 @@ class Projection:
 
     name: str
     version: int
+    is_unread: bool = False  # and must not be read while it is fed so
 
     async def follow(self) -> bool:
         """This one version, whichever is read."""
@@ -49,6 +50,10 @@ class Followed(Protocol):
 
     @property
     def version(self) -> int: ...
+
+    @property
+    def is_unread(self) -> bool:
+        """It is fed beside the one that is read, and no more once it is read itself."""
 
     async def follow(self) -> bool:
         """Go over to the version that is read now; False where it is this one. Only between
@@ -102,9 +107,7 @@ class Checkpoints:
         while True:
             await self._projection.follow()
             name, version = self._projection.name, self._projection.version
-            found = await self._postgres.fetch(
-                Place, SQL["take_over"], name, version, sorted(partitions), epoch, topic_id
-            )
+            found = await self._take_over(version, sorted(partitions), epoch, topic_id)
             if not await self._projection.follow():  # else it is no longer the one to feed
                 break
         for place in found:
@@ -114,6 +117,16 @@ class Checkpoints:
                     " rebuild it"
                 )
         return {place.partition: place for place in found}
+
+    async def _take_over(self, version: int, *arguments: object) -> list[Place]:
+        name = self._projection.name
+        try:
+            statement = SQL["take_over_unread" if self._projection.is_unread else "take_over"]
+            return await self._postgres.fetch(Place, statement, name, version, *arguments)
+        except ConstraintViolated as error:
+            if error.constraint != "version_unread":
+                raise
+            raise ConfigurationError(f"version {version} of {name} is read, or gone") from error
 
     async def follow(self) -> bool:
         """Go over to the version that is read now; False where it is this one."""

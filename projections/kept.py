@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 from projections.applier import Applier
 from projections.checkpoint import Checkpoints, Projection
@@ -26,7 +27,8 @@ LOOK_SECONDS = 5.0  # between looks at which versions are kept
 def log_runner(
     postgres: Postgres, log: EventLog, projection: Projection, *, default_currency: str
 ) -> Runner:
-    """Feeds one version from the log, whichever is read."""
+    """Feeds a version from the log. Once it is read, its runner ends with ConfigurationError."""
+    projection = replace(projection, is_unread=True)
     checkpoints = Checkpoints(postgres, projection)
     store = Store(postgres, projection, default_currency=default_currency)
     source = LogSource(postgres, log, checkpoints)

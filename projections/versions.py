@@ -54,11 +54,14 @@ async def active(reader: Reader, name: str = CUSTOMERS.name) -> Projection:
 async def kept_up_to_date(reader: Reader, name: str = CUSTOMERS.name) -> list[Projection]:
     """Versions that are fed, although they are not read."""
     numbers = await reader.fetch(int, SQL["kept_up_to_date"], name)
-    return [Projection(name, number) for number in numbers]
+    return [Projection(name, number, is_unread=True) for number in numbers]
 
 
 class Served:
-    """The version that is read, for workers that feed whichever that is."""
+    """The version that is read, for one worker that feeds whichever that is.
+
+    Invariant: it is the worker's own, who follows between two batches only.
+    """
 
     def __init__(self, reader: Reader, projection: Projection = CUSTOMERS) -> None:
         self._reader = reader
@@ -71,6 +74,10 @@ class Served:
     @property
     def version(self) -> int:
         return self._projection.version
+
+    @property
+    def is_unread(self) -> bool:
+        return False
 
     async def is_current(self) -> bool:
         """Whether it is still the one."""

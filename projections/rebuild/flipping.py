@@ -8,7 +8,8 @@ waits for FLIP_SECONDS and LOCK_MS at most; then we give up, and try again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import NamedTuple
 
@@ -17,10 +18,12 @@ from projections.versions import State, Version, statements
 from service.errors import CustomersError, Unavailable
 from service.postgres import Postgres, Transaction, load_statements
 
-ATTEMPTS_MAX = 200
+ATTEMPTS_MAX = 60
 LOCK_MS = 250  # for one view: what a reader may wait behind us, at most
 FLIP_SECONDS = 0.5  # for the other version to show as much, while nothing is applied to this one
-PAUSE_SECONDS = 0.25  # between attempts: whoever waited goes first
+NEAR_SECONDS = 5.0  # for the same, while everything goes on, before each attempt
+PAUSE_SECONDS_MIN = 0.25  # between attempts: whoever waited goes first
+PAUSE_SECONDS_MAX = 2.0
 POLL_SECONDS = 0.005
 
 SQL = load_statements("projections", "flip.sql")
@@ -49,39 +52,59 @@ async def flip(postgres: Postgres, old: Projection, new: Projection) -> None:
     """Let readers and workers go over from `old` to `new`, which somebody keeps up to date
     meanwhile. `old` is kept. Raises NotAsThought; Unavailable where readers never let us in."""
 
-    async def attempt(transaction: Transaction) -> None:
-        await _go_over(transaction, old, new)
+    async def attempt() -> None:
+        await _come_near(postgres, old, new)
+        async with _impatient(postgres) as transaction:
+            await _go_over(transaction, old, new)
 
-    await _attempted(postgres, attempt)
+    await _attempted(attempt)
 
 
 async def drop(postgres: Postgres, version: int) -> None:
     """Remove a version that is not read, and all that is known of it. Raises as `flip`."""
 
-    async def attempt(transaction: Transaction) -> None:
-        await _check(transaction, {version: {"building", "kept"}})
-        await transaction.execute(statements("read_model.sql", version)["drop"])
-        await _forget_build(transaction, version)
-        await transaction.execute(SQL["forget_version"], version)
-        await transaction.execute(SQL["set_state"], version, "dropped")
+    async def attempt() -> None:
+        async with _impatient(postgres) as transaction:
+            await _check(transaction, {version: {"building", "kept"}})
+            await transaction.execute(statements("read_model.sql", version)["drop"])
+            await _forget_build(transaction, version)
+            await transaction.execute(SQL["forget_version"], version)
+            await transaction.execute(SQL["set_state"], version, "dropped")
 
-    await _attempted(postgres, attempt)
+    await _attempted(attempt)
 
 
-async def _attempted(postgres: Postgres, attempt: Callable[[Transaction], Awaitable[None]]) -> None:
-    """In one transaction that waits for nobody for long; again, where it would have to."""
-    for number in range(ATTEMPTS_MAX):
-        if number:
-            await asyncio.sleep(PAUSE_SECONDS)
+@asynccontextmanager
+async def _impatient(postgres: Postgres) -> AsyncIterator[Transaction]:
+    """A transaction that waits for nobody for long."""
+    async with postgres.transaction() as transaction:
+        await transaction.execute(SQL["bound_waits"], f"{LOCK_MS}ms")
+        yield transaction
+
+
+async def _attempted(attempt: Callable[[], Awaitable[None]]) -> None:
+    """Again, where others would have had to wait for long."""
+    pause_seconds = PAUSE_SECONDS_MIN
+    for number in range(1, ATTEMPTS_MAX + 1):
         try:
-            async with postgres.transaction() as transaction:
-                await transaction.execute(SQL["bound_waits"], f"{LOCK_MS}ms")
-                await attempt(transaction)
+            await attempt()
         except Unavailable as error:
-            if number == ATTEMPTS_MAX - 1 or error.code != "database_unavailable":
+            if number == ATTEMPTS_MAX or error.code != "database_unavailable":
                 raise
         else:
             return
+        await asyncio.sleep(pause_seconds)
+        pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
+
+
+async def _come_near(postgres: Postgres, old: Projection, new: Projection) -> None:
+    """Wait for `new` to show what `old` does, as long as that may be."""
+    time = asyncio.get_running_loop().time
+    deadline = time() + NEAR_SECONDS
+    while await postgres.fetch_one(int, SQL["behind"], old.version, new.version):
+        if time() > deadline:
+            return
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _go_over(transaction: Transaction, old: Projection, new: Projection) -> None:

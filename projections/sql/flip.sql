@@ -19,6 +19,11 @@ WHERE projection = 'customers' AND version = $1 ORDER BY partition FOR UPDATE;
 -- name: place
 SELECT coalesce(min(position), 0) FROM projection.checkpoint WHERE projection = 'customers' AND version = $1;
 
+-- name: behind
+-- How far version $2 is behind what version $1 shows of any partition.
+SELECT greatest(0, (SELECT coalesce(max(position), 0) FROM projection.checkpoint WHERE projection = 'customers' AND version = $1)
+                 - (SELECT coalesce(min(position), 0) FROM projection.checkpoint WHERE projection = 'customers' AND version = $2));
+
 -- name: hand_over
 -- The feed of version $1 is that of version $2 from now on: as far as the latter shows the log, which is
 -- further in every partition, from the offsets of the former. What Kafka repeats is skipped.

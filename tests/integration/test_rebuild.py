@@ -351,6 +351,7 @@ async def test_a_version_that_does_not_catch_up_is_not_gone_over_to(
     world: Projected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("projections.rebuild.flipping.ATTEMPTS_MAX", 2)
+    monkeypatch.setattr("projections.rebuild.flipping.NEAR_SECONDS", 0.1)
     await append_history(world.appender, a_history(Random(1), steps=30))
     build = await built(world.postgres)
     await append_history(world.appender, a_history(Random(2), steps=30), prefix="b_")

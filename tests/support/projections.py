@@ -484,29 +484,33 @@ class Projected:
 
     @cached_property
     def served(self) -> Served:
+        """For one worker, and for looking; others have one of their own."""
         return Served(self.postgres)
 
-    def applier(self) -> Applier:
-        store = Store(self.postgres, self.served)
+    def applier(self, served: Served | None = None) -> Applier:
+        store = Store(self.postgres, served or self.served)
         return Applier(store, EventLog(self.postgres, VAULT), self.observed)
 
     def runner(self, source: Source | None = None, *, batch_events_max: int = 100) -> Runner:
+        served = Served(self.postgres) if source is None else self.served
+        checkpoints = Checkpoints(self.postgres, served)
         return Runner(
             source
             or LogSource(
                 self.postgres,
                 EventLog(self.postgres, VAULT),
-                self.checkpoints,
+                checkpoints,
                 batch_events_max=batch_events_max,
                 standby_seconds=0.05,
             ),
-            self.applier(),
+            self.applier(served),
             EventLog(self.postgres, VAULT),
-            self.checkpoints,
+            checkpoints,
             metrics=self.observed,
         )
 
     async def is_up_to_date(self) -> bool:
+        await self.served.follow()
         head = await EventLog(self.postgres).head()
         return await self.checkpoints.position() == head.position
 

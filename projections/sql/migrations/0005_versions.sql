@@ -10,6 +10,23 @@ CREATE TABLE projection.version (
 CREATE UNIQUE INDEX version_active ON projection.version (projection) WHERE state = 'active';
 INSERT INTO projection.version (projection, version, state) VALUES ('customers', 1, 'active');
 
+-- As take_over, of a version that is not read: else the feed of those who read it would be taken away.
+CREATE FUNCTION projection.take_over_unread(
+    fed text, fed_version integer, partitions integer[], current_epoch text, current_topic text
+) RETURNS TABLE (partition integer, epoch text, "position" bigint, topic_offset bigint, event_time timestamptz)
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(7305003);  -- as take_over, and as whoever changes which version is read
+    IF NOT EXISTS (SELECT FROM projection.version AS held WHERE held.projection = fed AND held.version = fed_version
+                   AND held.state IN ('building', 'kept')) THEN
+        RAISE EXCEPTION 'this version is read'
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'version_unread';
+    END IF;
+    RETURN QUERY
+    SELECT taken.partition, taken.epoch, taken.position, taken.topic_offset, taken.event_time
+    FROM projection.take_over(fed, fed_version, partitions, current_epoch, current_topic) AS taken;
+END $$;
+
 -- A build that is under way, or the last one.
 CREATE TABLE projection.rebuild (
     version    integer          NOT NULL,
