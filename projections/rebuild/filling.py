@@ -22,6 +22,7 @@ from service.postgres import Postgres, Transaction
 from service.vault import Vault
 
 PAGE_EVENTS_MAX = 500  # read at once; 128 MB where each is as large as a body allows
+COPY_BYTES_MAX = 4 * 1024 * 1024  # of events whose rows are held back, to be copied at once
 ALL_VERSIONS = 2**62
 
 _CUSTOMER = "id tenant version position document item is_stale anonymous_reference"
@@ -83,7 +84,7 @@ class _Filling:
 
     async def fill(self, transaction: Transaction, wanted: _Range) -> None:
         log, place = EventLog(transaction, self._vault), (wanted.after, ALL_VERSIONS)
-        rows, open_stream = Rows(), None
+        rows, weight, open_stream = Rows(), 0, None
         while page := await log.of_customers(place, wanted.until, limit=self._page_events_max):
             for customer_id, events in groupby(page, attrgetter("customer_id")):
                 stream = list(events)
@@ -91,8 +92,10 @@ class _Filling:
                     _close(open_stream, rows)
                     open_stream = self._open(stream[0])
                 open_stream.feed(stream)
-            await self._copy(transaction, rows)
-            rows = Rows()
+            weight += sum(len(event.data) for event in page)
+            if weight > COPY_BYTES_MAX:
+                await self._copy(transaction, rows)
+                rows, weight = Rows(), 0
             place = page[-1].customer_id, page[-1].version
         _close(open_stream, rows)
         await self._copy(transaction, rows)

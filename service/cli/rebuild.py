@@ -74,8 +74,8 @@ async def rebuild(settings: Settings, processes: int, *, is_forced: bool, as_jso
         events, seconds = 0, 0.0
         if build.phase == "filling":
             events, seconds = await _fill(tools, build, processes)
-            say("Building indexes.")
-            build = await finish(tools.postgres, build)
+        say("Building indexes, where they are missing.")
+        build = await finish(tools.postgres, build)
         async with _fed(tools, build.projection):
             await _catch_up(tools, build.projection)
             compared = await compare(tools.postgres, build, read, tools.told)
