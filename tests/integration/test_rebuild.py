@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from projections.checkpoint import CUSTOMERS
+from projections.checkpoint import CUSTOMERS, LOG_PARTITION, Checkpoints
 from projections.kept import Kept
 from projections.rebuild import drop, fill, filled, finish, flip, unfinished
 from projections.versions import Version, versions
-from service.errors import Unavailable
+from service.errors import ConfigurationError, Unavailable
 from service.event_log import Appended, EventLog
 from service.events import CustomerDeleted
 from service.identifiers import CustomerId
@@ -208,6 +209,16 @@ async def test_what_is_kept_is_kept_up_to_date_until_it_is_dropped(
         await world.catch_up()
         keeper.stop()
     await world.assert_exact()
+
+
+async def test_the_feed_of_what_is_read_is_not_taken_for_what_is_not(world: Projected) -> None:
+    await append_history(world.appender, a_history(Random(1), steps=20))
+    await world.catch_up()
+    before = await world.checkpoints.places({LOG_PARTITION})
+    unread = Checkpoints(world.postgres, replace(CUSTOMERS, is_unread=True))
+    with pytest.raises(ConfigurationError, match="version 1 of customers is read"):
+        await unread.take_over({LOG_PARTITION}, (await EventLog(world.postgres).head()).epoch)
+    assert await world.checkpoints.places({LOG_PARTITION}) == before
 
 
 async def test_positions_never_go_back(world: Projected) -> None:
