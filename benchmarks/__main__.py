@@ -26,6 +26,7 @@ from benchmarks.overload import measure_overload
 from benchmarks.pipeline import measure_pipeline
 from benchmarks.postgres_server import ServerFailed, describe, empty_database
 from benchmarks.processes import ProcessFailed, Service
+from benchmarks.rebuild import measure_rebuild
 from benchmarks.report import describe_machine, markdown, save
 from benchmarks.seeding import seed, start_relay_at_head
 from benchmarks.serving import GROUPS, measure_serving
@@ -35,7 +36,7 @@ from tests.servers.choice import look_around, order_kafka
 from tests.servers.kafka import start_kafka
 from tests.servers.server import ServerUnavailable
 
-PARTS = (*GROUPS, "pipeline", "visible", "overload", "intake")
+PARTS = (*GROUPS, "pipeline", "visible", "overload", "rebuild", "intake")
 SCOPES = "customers:read,customers:write"
 DELIVERIES = ("exactly-once", "at-least-once")
 EXIT_FAILED = 1
@@ -99,6 +100,8 @@ async def _measure(
         figures += await measure_visibility(service, token, sizes.visible_seconds, tell)
     if "overload" in wanted:
         figures += await measure_overload(service, token, sizes.overload_seconds, tell)
+    if "rebuild" in wanted:
+        figures += await measure_rebuild(service, sizes.customers, tell)
     if "intake" in wanted:  # last: nobody has to publish or to show what it records
         figures += await measure_intake(service, seeded, sizes.intake_messages, tell)
     return figures

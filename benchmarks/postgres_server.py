@@ -50,6 +50,18 @@ async def empty_database() -> AsyncIterator[str]:
             await _execute(server, f'DROP DATABASE IF EXISTS "{DATABASE}" WITH (FORCE)')
 
 
+@asynccontextmanager
+async def beside(url: str) -> AsyncIterator[str]:
+    """The URL of another empty database on the same server, gone with the block."""
+    name = f"{DATABASE}_beside"
+    await _execute(url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    await _execute(url, f'CREATE DATABASE "{name}" TEMPLATE template0')
+    try:
+        yield with_database(url, name)
+    finally:
+        await _execute(url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
 async def describe(url: str) -> str:
     """The server's version, and what matters most of its settings."""
     connection = await asyncpg.connect(url)

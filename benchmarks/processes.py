@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
@@ -23,7 +23,7 @@ from service.embedded.child_process import accepts, end, free_port, last_line
 
 ROOT = Path(__file__).parents[1]
 PREFIX = "CUSTOMERS_"
-COMMAND_TIMEOUT_SECONDS = 120.0
+COMMAND_TIMEOUT_SECONDS = 3_600.0  # a rebuild of millions
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 15.0
 POLL_SECONDS = 0.05
@@ -50,6 +50,10 @@ class Service:
     bootstrap_servers: str
     has_real_kafka: bool = True
     delivery: str | None = None  # of the relay; None: the service's own choice
+
+    def beside(self, database_url: str) -> Service:
+        """The same in another database."""
+        return replace(self, database_url=database_url)
 
     def command(self, *arguments: str) -> str:
         """Run a command of `customers` to its end; what it printed. Raises ProcessFailed."""

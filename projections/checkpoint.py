@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, Unavailable
 from service.events import Position
-from service.postgres import Postgres, Transaction, load_statements
+from service.postgres import ConstraintViolated, Postgres, Transaction, load_statements
 
 LOG_PARTITION = -1  # the log itself, all of it, in place of the partitions of a topic
 NO_TOPIC = ""  # the log's
@@ -28,9 +28,39 @@ class Projection:
 
     name: str
     version: int
+    is_unread: bool = False  # and must not be read while it is fed so
+
+    async def follow(self) -> bool:
+        """This one version, whichever is read."""
+        return False
+
+    async def is_current(self) -> bool:
+        """As if it were the one."""
+        return True
 
 
 CUSTOMERS = Projection("customers", 1)
+
+
+class Followed(Protocol):
+    """A read model, at a version that may become another one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def is_unread(self) -> bool:
+        """It is fed beside the one that is read, and no more once it is read itself."""
+
+    async def follow(self) -> bool:
+        """Go over to the version that is read now; False where it is this one. Only between
+        batches: a batch is of one version."""
+
+    async def is_current(self) -> bool:
+        """Whether this is the version that is read now."""
 
 
 class Place(NamedTuple):
@@ -61,7 +91,7 @@ class Move(NamedTuple):
 class Checkpoints:
     """Reads the places of one projection; they are moved in the store, with the rows."""
 
-    def __init__(self, postgres: Postgres, projection: Projection = CUSTOMERS) -> None:
+    def __init__(self, postgres: Postgres, projection: Followed = CUSTOMERS) -> None:
         self._postgres = postgres
         self._projection = projection
 
@@ -74,10 +104,12 @@ class Checkpoints:
         goes on from what is certain; another topic is read from its beginning. Raises
         ConfigurationError where what is shown is of another log than `epoch` names.
         """
-        name, version = self._projection.name, self._projection.version
-        found = await self._postgres.fetch(
-            Place, SQL["take_over"], name, version, sorted(partitions), epoch, topic_id
-        )
+        while True:
+            await self._projection.follow()
+            name, version = self._projection.name, self._projection.version
+            found = await self._take_over(version, sorted(partitions), epoch, topic_id)
+            if not await self._projection.follow():  # else it is no longer the one to feed
+                break
         for place in found:
             if place.epoch != epoch:
                 raise ConfigurationError(
@@ -86,11 +118,29 @@ class Checkpoints:
                 )
         return {place.partition: place for place in found}
 
+    async def _take_over(self, version: int, *arguments: object) -> list[Place]:
+        name = self._projection.name
+        try:
+            statement = SQL["take_over_unread" if self._projection.is_unread else "take_over"]
+            return await self._postgres.fetch(Place, statement, name, version, *arguments)
+        except ConstraintViolated as error:
+            if error.constraint != "version_unread":
+                raise
+            raise ConfigurationError(f"version {version} of {name} is read, or gone") from error
+
+    async def follow(self) -> bool:
+        """Go over to the version that is read now; False where it is this one."""
+        return await self._projection.follow()
+
     async def places(self, partitions: Collection[int]) -> dict[int, Place]:
-        """Raises ConfigurationError where one is missing: another worker feeds from elsewhere."""
+        """Raises ConfigurationError where one is missing: another worker feeds from elsewhere.
+        Unavailable where another version is read now: open the feed again."""
         name, version = self._projection.name, self._projection.version
         found = await self._postgres.fetch(Place, SQL["places"], name, version, sorted(partitions))
         if len(found) != len(partitions):
+            if not await self._projection.is_current():
+                detail = "Another version of the read model is read now."
+                raise Unavailable("database_unavailable", detail)
             raise ConfigurationError(
                 f"the read model {name} is fed from elsewhere now: do not run workers that read the"
                 " log beside workers that read Kafka, or topics with other partitions"

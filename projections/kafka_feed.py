@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Protocol
 
 from projections.chain import Chain, Gap
-from projections.checkpoint import CUSTOMERS, Checkpoints, Move, Projection
+from projections.checkpoint import CUSTOMERS, Checkpoints, Move
 from projections.feed import BATCH_EVENTS_MAX, NOTHING, Batch
 from projections.observing import NoMetrics, ProjectionMetrics
 from service.errors import Corrupt, Unavailable
@@ -32,6 +32,7 @@ from service.kafka import (
 
 FETCH_WAIT_SECONDS = 0.1
 MOVE_SECONDS = 0.02  # between moves of the checkpoint that come without events
+GROUP_SUFFIX = "-projection-v1"  # whichever version is read: else each change of it is a rebalance
 COMMIT_SECONDS = 5.0  # between commits of offsets, which only dashboards read
 
 
@@ -52,14 +53,14 @@ class KafkaSource:
         log: EventLog,
         checkpoints: Checkpoints,
         *,
-        projection: Projection = CUSTOMERS,
+        projection: str = CUSTOMERS.name,
         metrics: ProjectionMetrics | None = None,
         batch_events_max: int = BATCH_EVENTS_MAX,
     ) -> None:
         self._kafka = kafka
         self._log = log
         self._checkpoints = checkpoints
-        self._group_id = f"{kafka.topic_prefix}{projection.name}-projection-v{projection.version}"
+        self._group_id = f"{kafka.topic_prefix}{projection}{GROUP_SUFFIX}"
         self._metrics = metrics or NoMetrics()
         self._batch_events_max = batch_events_max
 

@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import NamedTuple
 
+from projections.checkpoint import CUSTOMERS, Followed
 from projections.customers import Reason, Stop
 from projections.rows import Rows
 from projections.store import Contended, Store
-from service.postgres import Postgres, Transaction, load_statements
+from projections.versions import statements
+from service.postgres import Postgres, Transaction
 
 PAGE_CUSTOMERS_MAX = 500
-
-SQL = load_statements("projections", "parked.sql")
 
 
 class Parked(NamedTuple):
@@ -60,14 +60,15 @@ class ParkedStore:
     def __init__(self, postgres: Postgres, store: Store) -> None:
         self._postgres = postgres
         self._store = store
+        self._sql = statements("parked.sql", store.version)
 
     async def held(self, customer_id: str) -> Held | None:
         """None where the customer is not parked."""
-        return await self._postgres.fetch_one(Held, SQL["held"], customer_id)
+        return await self._postgres.fetch_one(Held, self._sql["held"], customer_id)
 
     async def tenant_of(self, customer_id: str) -> str | None:
         """None where the log knows no such customer."""
-        return await self._postgres.fetch_one(str, SQL["tenant_of"], customer_id)
+        return await self._postgres.fetch_one(str, self._sql["tenant_of"], customer_id)
 
     async def write(self, step: Step, held: Held) -> None:
         """Write a step, if nothing has changed since the customer was looked at.
@@ -76,20 +77,22 @@ class ParkedStore:
         """
         await self._store.learn(step.rows)
         async with self._postgres.transaction() as transaction:
-            amendment = await transaction.fetch(int, SQL["amend"])
+            amendment = await transaction.fetch(int, self._sql["amend"])
             await self._check_unmoved(transaction, step.customer_id, held)
             await self._store.write_in(transaction, step.rows, [])
             if step.stop is None:
-                await transaction.execute(SQL["leave"], step.customer_id)
+                await transaction.execute(self._sql["leave"], step.customer_id)
             else:
-                await transaction.execute(SQL["stay"], step.customer_id, *_columns(step.stop))
-            await transaction.execute(SQL["set_stale"], step.customer_id, step.stop is not None)
-            await transaction.execute(SQL["outdate_state"], step.customer_id, amendment[0])
+                await transaction.execute(self._sql["stay"], step.customer_id, *_columns(step.stop))
+            await transaction.execute(
+                self._sql["set_stale"], step.customer_id, step.stop is not None
+            )
+            await transaction.execute(self._sql["outdate_state"], step.customer_id, amendment[0])
             await self._check_stream(transaction, step, held)
 
     async def _check_unmoved(self, transaction: Transaction, customer_id: str, held: Held) -> None:
-        shown = await transaction.fetch(_pair, SQL["lock_shown"], customer_id)
-        parked = await transaction.fetch(_pair, SQL["lock_parked"], customer_id)
+        shown = await transaction.fetch(_pair, self._sql["lock_shown"], customer_id)
+        parked = await transaction.fetch(_pair, self._sql["lock_parked"], customer_id)
         wanted = (held.shown_version, held.shown_position)
         if (shown or [(0, 0)]) != [wanted] or parked != [(held.stream_version, held.position)]:
             raise Contended("a parked customer has been changed")
@@ -97,17 +100,19 @@ class ParkedStore:
     async def _check_stream(self, transaction: Transaction, step: Step, held: Held) -> None:
         """A deletion meanwhile has taken the key of what was read before; start again."""
         for version, is_closed in await transaction.fetch(
-            _stream, SQL["lock_stream"], step.customer_id
+            _stream, self._sql["lock_stream"], step.customer_id
         ):
             if is_closed != held.is_closed or (step.stop is None and version != step.version):
                 raise Contended("the stream has gone on")
 
 
-async def parked_customers(postgres: Postgres, tenant: str | None = None) -> AsyncIterator[Parked]:
+async def parked_customers(
+    postgres: Postgres, tenant: str | None = None, projection: Followed = CUSTOMERS
+) -> AsyncIterator[Parked]:
     """All parked customers, or those of one tenant, by id; a page in memory at a time."""
-    after = ""
+    after, statement = "", statements("parked.sql", projection.version)["list"]
     while True:
-        page = await postgres.fetch(Parked, SQL["list"], after, tenant, PAGE_CUSTOMERS_MAX)
+        page = await postgres.fetch(Parked, statement, after, tenant, PAGE_CUSTOMERS_MAX)
         for each in page:
             yield each
         if len(page) < PAGE_CUSTOMERS_MAX:

@@ -20,6 +20,7 @@ from projections.store import CheckpointLost
 from service.errors import Unavailable
 from service.event_log import EventLog
 
+FOLLOW_SECONDS = 1.0  # between looks at which version is read
 OBSERVE_SECONDS = 1.0  # between looks at how far behind the log everything is
 RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 2.0
@@ -50,6 +51,7 @@ class Runner:
         self._limit: asyncio.Timeout | None = None  # of `run`, set by `stop`
         self._retry_seconds = RETRY_SECONDS_MIN
         self._is_outpaced = False
+        self._follow_at = 0.0  # by the event loop's clock
 
     @property
     def status(self) -> ProjectionStatus:
@@ -91,6 +93,7 @@ class Runner:
         try:
             async with self._source.open() as feed:
                 while not self._stop.is_set():
+                    await self._follow_in_time()
                     batch = await feed.next()
                     self._succeeded()
                     if batch.facts or batch.moves:
@@ -105,6 +108,7 @@ class Runner:
                 await self._applier.apply(batch.facts, batch.moves)
             except CheckpointLost:
                 self._outpaced()
+                await self._checkpoints.follow()
                 await feed.lost(batch)
                 return
             except Unavailable as error:
@@ -117,6 +121,14 @@ class Runner:
                 self._metrics.applied(len(batch.facts))
                 await feed.applied(batch)
                 return
+
+    async def _follow_in_time(self) -> None:
+        """Between batches: whoever has nothing to apply does not notice otherwise that another
+        version of the read model is read."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._follow_at:
+            self._follow_at = now + FOLLOW_SECONDS
+            await self._checkpoints.follow()
 
     def _outpaced(self) -> None:
         """Another worker has applied what was in hand: once is a partition that moved."""

@@ -13,18 +13,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from projections.checkpoint import Move
+from projections.checkpoint import CUSTOMERS, Followed, Move
 from projections.customers import Contribution, Incoming, Present
 from projections.rows import ALL_TAGS, ListingRow, Rows, TagRow
+from projections.versions import statements
 from service.errors import Corrupt, CustomersError
 from service.events import OrderRecorded
-from service.postgres import ConstraintViolated, Postgres, Transaction, load_statements
+from service.postgres import ConstraintViolated, Postgres, Transaction
 
 DEFAULT_CURRENCY = "USD"
 TAGS_REMEMBERED_MAX = 100_000
 NUMBER_OF_ALL = 0  # in place of a tag, in `counter`
-
-SQL = load_statements("projections", "customers.sql")
 
 
 class CheckpointLost(CustomersError):
@@ -74,20 +73,36 @@ class _Tag(NamedTuple):
 
 
 class Store:
-    """Reads and writes the tables of "customers", version 1."""
+    """Reads and writes the tables of "customers", in the version that `projection` has by then."""
 
-    def __init__(self, postgres: Postgres, *, default_currency: str = DEFAULT_CURRENCY) -> None:
+    def __init__(
+        self,
+        postgres: Postgres,
+        projection: Followed = CUSTOMERS,
+        *,
+        default_currency: str = DEFAULT_CURRENCY,
+    ) -> None:
         self._postgres = postgres
+        self._projection = projection
         self._default_currency = default_currency
-        # Invariant: a tag's number never changes. At most TAGS_REMEMBERED_MAX and a batch's.
-        self._tag_ids: dict[tuple[str, str], int] = {}
+        # Invariant: in a version, a tag's number never changes. At most TAGS_REMEMBERED_MAX and a
+        # batch's.
+        self._tag_ids: dict[tuple[int, str, str], int] = {}
+
+    @property
+    def version(self) -> int:
+        return self._projection.version
+
+    @property
+    def _sql(self) -> Mapping[str, str]:
+        return statements("customers.sql", self.version)
 
     async def present(self, groups: Mapping[str, Sequence[Incoming]]) -> dict[str, Present]:
         """What is shown of each customer, with the orders that the events speak of."""
         asked = [each for customer_id in sorted(groups) for each in _asked(groups[customer_id])]
         customer_ids, tenants, order_ids = _transposed(asked, 3)
         found = await self._postgres.fetch(
-            _Found, SQL["present"], _lines(customer_ids), _lines(tenants), order_ids
+            _Found, self._sql["present"], _lines(customer_ids), _lines(tenants), order_ids
         )
         presents: dict[str, Present] = {}
         orders: dict[str, Contribution] = {}
@@ -111,7 +126,9 @@ class Store:
     async def with_all_orders(self, presents: Mapping[str, Present]) -> dict[str, Present]:
         """The same, with all of the orders of each of the customers."""
         held: dict[str, dict[str, Contribution]] = {customer_id: {} for customer_id in presents}
-        for row in await self._postgres.fetch(_HeldOrder, SQL["all_orders"], sorted(presents)):
+        for row in await self._postgres.fetch(
+            _HeldOrder, self._sql["all_orders"], sorted(presents)
+        ):
             held[row.customer_id][row.order_id] = Contribution(*row[2:])
         return {
             customer_id: present._replace(orders=held[customer_id], has_all_orders=True)
@@ -126,7 +143,7 @@ class Store:
         is_counted = any(rows.counts.values())
         if not (rows.listings or rows.gone or rows.parked or rows.anonymous or is_counted):
             with _our_refusals():
-                await self._postgres.execute(SQL["apply"], *_basics(rows, moves))
+                await self._postgres.execute(self._sql["apply"], *_basics(rows, moves))
             return
         await self.learn(rows)
         async with self._postgres.transaction() as transaction:
@@ -135,56 +152,59 @@ class Store:
     async def write_in(self, transaction: Transaction, rows: Rows, moves: Sequence[Move]) -> None:
         """The same, in a transaction of the caller's, who has learned the tags before it."""
         await self._apply(transaction, rows, moves)
-        await transaction.execute(SQL["apply_listing"], *self._listing(rows))
+        await transaction.execute(self._sql["apply_listing"], *self._listing(rows))
         if rows.parked:
             await self._park(transaction, rows)
         counts = [(*key, change) for key, change in sorted(rows.counts.items()) if change]
         days = [(*key, change) for key, change in sorted(rows.days.items()) if change]
         if counts or days:
             numbered = [
-                (tenant, self._number(tenant, tag), is_active, change)
+                (tenant, self.number(tenant, tag), is_active, change)
                 for tenant, tag, is_active, change in counts
             ]
             columns = [*_transposed(sorted(numbered), 4), *_transposed(days, 3)]
-            await transaction.execute(SQL["apply_counts"], *columns)
+            await transaction.execute(self._sql["apply_counts"], *columns)
 
     async def probe(self) -> None:
         """Write nothing, everywhere. Raises Corrupt where it is not a value that is refused."""
         async with self._postgres.transaction() as transaction:
-            await transaction.execute(SQL["apply"], *_basics(Rows(), []))
-            await transaction.execute(SQL["apply_listing"], *self._listing(Rows()))
-            await transaction.execute(SQL["apply_counts"], *[()] * 7)
+            await transaction.execute(self._sql["apply"], *_basics(Rows(), []))
+            await transaction.execute(self._sql["apply_listing"], *self._listing(Rows()))
+            await transaction.execute(self._sql["apply_counts"], *[()] * 7)
 
     async def _apply(self, transaction: Transaction, rows: Rows, moves: Sequence[Move]) -> None:
         """With deletions, the orders come after them: rows that are known move to the reference
         first, so that a newer state of the same order meets its row there."""
         others = replace(rows, orders=[]) if rows.anonymous else rows
         with _our_refusals():
-            await transaction.execute(SQL["apply"], *_basics(others, moves))
+            await transaction.execute(self._sql["apply"], *_basics(others, moves))
         if rows.anonymous:
-            await transaction.execute(SQL["anonymize"], *_transposed(rows.anonymous, 4))
-            await transaction.execute(SQL["apply"], *_basics(Rows(orders=rows.orders), []))
+            await transaction.execute(self._sql["anonymize"], *_transposed(rows.anonymous, 4))
+            await transaction.execute(self._sql["apply"], *_basics(Rows(orders=rows.orders), []))
 
     async def _park(self, transaction: Transaction, rows: Rows) -> None:
         """Nobody is parked at a version that is no longer the present one. Raises Contended."""
-        await transaction.execute(SQL["no_scans"])
-        parked = await transaction.fetch(int, SQL["park"], *_transposed(rows.parked, 5))
+        await transaction.execute(self._sql["no_scans"])
+        parked = await transaction.fetch(int, self._sql["park"], *_transposed(rows.parked, 5))
         if parked != [len(rows.parked)]:
             raise Contended("another writer has changed a customer that was to be parked")
 
     async def learn(self, rows: Rows) -> None:
         """Know the numbers of all tags that are named, and number those that are new."""
-        unknown = sorted(rows.tags() - self._tag_ids.keys())
+        version = self.version
+        named = sorted(rows.tags())
+        unknown = [each for each in named if (version, *each) not in self._tag_ids]
         if not unknown:
             return
         if len(self._tag_ids) > TAGS_REMEMBERED_MAX:
             self._tag_ids.clear()
-            unknown = sorted(rows.tags())
-        found = await self._postgres.fetch(_Tag, SQL["tag_ids"], *_transposed(unknown, 2))
-        self._tag_ids.update(((row.tenant, row.name), row.id) for row in found)
+            unknown = named
+        found = await self._postgres.fetch(_Tag, self._sql["tag_ids"], *_transposed(unknown, 2))
+        self._tag_ids.update(((version, row.tenant, row.name), row.id) for row in found)
 
-    def _number(self, tenant: str, tag: str) -> int:
-        return NUMBER_OF_ALL if tag == ALL_TAGS else self._tag_ids[tenant, tag]
+    def number(self, tenant: str, tag: str) -> int:
+        """Of a tag that was learned."""
+        return NUMBER_OF_ALL if tag == ALL_TAGS else self._tag_ids[self.version, tenant, tag]
 
     def _listing(self, rows: Rows) -> list[Sequence[object]]:
         """The arguments of customers_v1.apply_listing."""
@@ -197,12 +217,12 @@ class Store:
         ]
 
     def _listed(self, row: ListingRow) -> tuple[object, ...]:
-        numbers = sorted(self._number(row.tenant, tag) for tag in row.tags)
+        numbers = sorted(self.number(row.tenant, tag) for tag in row.tags)
         tags = "{" + ",".join(map(str, numbers)) + "}"
         return (*row[:8], tags, *row.activity[1:])
 
     def _tagged(self, row: TagRow) -> tuple[object, ...]:
-        return self._number(row.tenant, row.tag), row.created_at, row.id
+        return self.number(row.tenant, row.tag), row.created_at, row.id
 
 
 def _asked(events: Sequence[Incoming]) -> Iterator[_Asked]:

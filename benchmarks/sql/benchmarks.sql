@@ -1,6 +1,9 @@
 -- name: head
 SELECT epoch, position FROM log.head;
 
+-- name: set_head
+UPDATE log.head SET position = $1, recorded_at = $2;
+
 -- name: relay_starts_at_head
 -- As if everything so far had been published: the seeded customers have no events in the log.
 INSERT INTO relay.progress (topic, topic_id, epoch, position, tails, recorded_at)

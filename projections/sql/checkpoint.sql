@@ -1,6 +1,9 @@
 -- name: take_over
 SELECT partition, epoch, position, topic_offset, event_time FROM projection.take_over($1, $2, $3, $4, $5);
 
+-- name: take_over_unread
+SELECT partition, epoch, position, topic_offset, event_time FROM projection.take_over_unread($1, $2, $3, $4, $5);
+
 -- name: places
 SELECT partition, epoch, position, topic_offset, event_time FROM projection.checkpoint
 WHERE projection = $1 AND version = $2 AND partition = ANY ($3) ORDER BY partition;

@@ -1,20 +1,21 @@
+-- As read_model.sql: {schema} and {version} stand for one version of the read model.
 -- Columns of ids and of JSON come as text, one value per line, none of which has a line break inside:
 -- to the driver they cost a tenth of an array.
 
 -- name: present
 SELECT version, is_parked, document, tenant_currency, anonymous_reference, order_version, currency, amount, is_countable, placed_at
-FROM customers_v1.present(string_to_array($1, E'\n'), string_to_array($2, E'\n', ''), $3);
+FROM {schema}.present(string_to_array($1, E'\n'), string_to_array($2, E'\n', ''), $3);
 
 -- name: all_orders
 -- For customers whose roll-ups follow only from all of their orders.
 SELECT customer_id, order_id, order_version, currency, amount, is_countable, placed_at
-FROM customers_v1.contribution WHERE customer_id = ANY ($1) ORDER BY customer_id, order_id;
+FROM {schema}.contribution WHERE customer_id = ANY ($1) ORDER BY customer_id, order_id;
 
 -- name: tag_ids
-SELECT tenant, name, id FROM customers_v1.tag_ids($1, $2);
+SELECT tenant, name, id FROM {schema}.tag_ids($1, $2);
 
 -- name: apply
-SELECT customers_v1.apply(
+SELECT {schema}.apply(
     $1, $2, $3, $4, $5, $6, $7,
     string_to_array($8, E'\n'), string_to_array($9, E'\n'), $10, $11, $12,
     string_to_array($13, E'\n', 'null'), string_to_array($14, E'\n', 'null'),
@@ -23,10 +24,10 @@ SELECT customers_v1.apply(
 
 -- name: anonymize
 -- After apply, where customers were deleted, and before their orders of the same batch.
-SELECT customers_v1.anonymize($1, $2, $3, $4);
+SELECT {schema}.anonymize($1, $2, $3, $4);
 
 -- name: apply_listing
-SELECT customers_v1.apply_listing($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+SELECT {schema}.apply_listing($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
                                   $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24);
 
 -- name: no_scans
@@ -41,20 +42,20 @@ WITH parking AS (
     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])
          AS asked (customer_id, tenant, stream_version, position, reason)
 ), marked AS (
-    UPDATE customers_v1.customer AS held SET is_stale = true FROM parking
+    UPDATE {schema}.customer AS held SET is_stale = true FROM parking
     WHERE held.id = parking.customer_id AND held.version = parking.stream_version - 1
     RETURNING parking.customer_id, parking.tenant, parking.stream_version, parking.position, parking.reason
 ), stopped AS (
     SELECT customer_id, tenant, stream_version, position, reason FROM marked
     UNION ALL
     SELECT customer_id, tenant, stream_version, position, reason FROM parking
-    WHERE stream_version = 1 AND NOT EXISTS (SELECT FROM customers_v1.customer WHERE customer.id = parking.customer_id)
+    WHERE stream_version = 1 AND NOT EXISTS (SELECT FROM {schema}.customer WHERE customer.id = parking.customer_id)
 ), added AS (
     INSERT INTO projection.parked (projection, version, customer_id, tenant, stream_version, position, reason)
-    SELECT 'customers', 1, customer_id, tenant, stream_version, position, reason FROM stopped ORDER BY customer_id
+    SELECT 'customers', {version}, customer_id, tenant, stream_version, position, reason FROM stopped ORDER BY customer_id
     ON CONFLICT ON CONSTRAINT parked_pk DO NOTHING
 )
 SELECT count(*) FROM stopped;
 
 -- name: apply_counts
-SELECT customers_v1.apply_counts($1, $2, $3, $4, $5, $6, $7);
+SELECT {schema}.apply_counts($1, $2, $3, $4, $5, $6, $7);

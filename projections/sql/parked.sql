@@ -4,7 +4,7 @@ SELECT parked.customer_id, parked.tenant, parked.stream_version, parked.position
        greatest(0, coalesce(stream.version, 0) - parked.stream_version + 1)
 FROM projection.parked
 LEFT JOIN log.stream ON stream.customer_id = parked.customer_id
-WHERE parked.projection = 'customers' AND parked.version = 1 AND parked.customer_id > $1
+WHERE parked.projection = 'customers' AND parked.version = {version} AND parked.customer_id > $1
   AND ($2::text IS NULL OR parked.tenant = $2)
 ORDER BY parked.customer_id LIMIT $3;
 
@@ -16,32 +16,32 @@ SELECT tenant FROM log.stream WHERE customer_id = $1;
 SELECT parked.tenant, parked.stream_version, parked.position, parked.reason,
        coalesce(shown.version, 0), coalesce(shown.position, 0), coalesce(stream.is_closed, false)
 FROM projection.parked
-LEFT JOIN customers_v1.customer AS shown ON shown.id = parked.customer_id
+LEFT JOIN {schema}.customer AS shown ON shown.id = parked.customer_id
 LEFT JOIN log.stream ON stream.customer_id = parked.customer_id
-WHERE parked.projection = 'customers' AND parked.version = 1 AND parked.customer_id = $1;
+WHERE parked.projection = 'customers' AND parked.version = {version} AND parked.customer_id = $1;
 
 -- name: amend
 -- First in the transaction: so there is one such change at a time, and their numbers become visible in order.
-UPDATE projection.amendment SET number = number + 1 WHERE projection = 'customers' AND version = 1
+UPDATE projection.amendment SET number = number + 1 WHERE projection = 'customers' AND version = {version}
 RETURNING number;
 
 -- name: lock_shown
 -- The row before the parking, as whoever parks a customer takes them.
-SELECT version, position FROM customers_v1.customer WHERE id = $1 FOR UPDATE;
+SELECT version, position FROM {schema}.customer WHERE id = $1 FOR UPDATE;
 
 -- name: lock_parked
 SELECT stream_version, position FROM projection.parked
-WHERE projection = 'customers' AND version = 1 AND customer_id = $1 FOR UPDATE;
+WHERE projection = 'customers' AND version = {version} AND customer_id = $1 FOR UPDATE;
 
 -- name: stay
 UPDATE projection.parked SET stream_version = $2, position = $3, reason = $4
-WHERE projection = 'customers' AND version = 1 AND customer_id = $1;
+WHERE projection = 'customers' AND version = {version} AND customer_id = $1;
 
 -- name: leave
-DELETE FROM projection.parked WHERE projection = 'customers' AND version = 1 AND customer_id = $1;
+DELETE FROM projection.parked WHERE projection = 'customers' AND version = {version} AND customer_id = $1;
 
 -- name: set_stale
-UPDATE customers_v1.customer SET is_stale = $2 WHERE id = $1;
+UPDATE {schema}.customer SET is_stale = $2 WHERE id = $1;
 
 -- name: outdate_state
 -- Where there is a topic of states.

@@ -1,4 +1,4 @@
--- What the read model "customers", version 1, holds, beside what the log says.
+-- What the read model "customers", one version of it, holds, beside what the log says.
 
 -- name: streams
 -- The customers after one, and what is shown of each; a version of 0: nothing yet.
@@ -10,8 +10,8 @@ FROM (
     WHERE customer_id > $1 ORDER BY customer_id LIMIT $2
 ) AS stream
 LEFT JOIN access.tenant ON tenant.name = stream.tenant
-LEFT JOIN customers_v1.customer AS shown ON shown.id = stream.customer_id
-LEFT JOIN projection.parked ON parked.projection = 'customers' AND parked.version = 1 AND parked.customer_id = stream.customer_id
+LEFT JOIN {schema}.customer AS shown ON shown.id = stream.customer_id
+LEFT JOIN projection.parked ON parked.projection = 'customers' AND parked.version = {version} AND parked.customer_id = stream.customer_id
 ORDER BY stream.customer_id;
 
 -- name: count_streams
@@ -19,29 +19,29 @@ SELECT count(*) FROM log.stream;
 
 -- name: places
 SELECT partition, epoch, position FROM projection.checkpoint
-WHERE projection = 'customers' AND version = 1 ORDER BY partition;
+WHERE projection = 'customers' AND version = {version} ORDER BY partition;
 
 -- name: profiles
 SELECT profile.id, profile.tenant, profile.created_at, profile.email, profile.email_key, profile.first_key, profile.last_key,
        profile.is_active, ARRAY(SELECT coalesce(tag.name, '?') FROM unnest(profile.tags) AS held (id)
-                                LEFT JOIN customers_v1.tag ON tag.id = held.id ORDER BY held.id)
-FROM customers_v1.profile WHERE profile.id = ANY ($1) ORDER BY profile.id;
+                                LEFT JOIN {schema}.tag ON tag.id = held.id ORDER BY held.id)
+FROM {schema}.profile WHERE profile.id = ANY ($1) ORDER BY profile.id;
 
 -- name: activities
 SELECT activity.id, activity.tenant, activity.total_spent, activity.order_count, activity.updated_at, activity.last_order_at,
        activity.is_active, ARRAY(SELECT coalesce(tag.name, '?') FROM unnest(activity.tags) AS held (id)
-                                 LEFT JOIN customers_v1.tag ON tag.id = held.id ORDER BY held.id)
-FROM customers_v1.activity WHERE activity.id = ANY ($1) ORDER BY activity.id;
+                                 LEFT JOIN {schema}.tag ON tag.id = held.id ORDER BY held.id)
+FROM {schema}.activity WHERE activity.id = ANY ($1) ORDER BY activity.id;
 
 -- name: searches
-SELECT id, tenant, words, grams FROM customers_v1.search WHERE id = ANY ($1) ORDER BY id;
+SELECT id, tenant, words, grams FROM {schema}.search WHERE id = ANY ($1) ORDER BY id;
 
 -- name: contributions
 SELECT customer_id, order_id, order_version, currency, amount, is_countable, placed_at, order_state
-FROM customers_v1.contribution WHERE customer_id = ANY ($1) ORDER BY customer_id, order_id;
+FROM {schema}.contribution WHERE customer_id = ANY ($1) ORDER BY customer_id, order_id;
 
 -- name: anonymous
-SELECT reference, tenant, deleted_at FROM customers_v1.anonymous WHERE reference = ANY ($1) ORDER BY reference;
+SELECT reference, tenant, deleted_at FROM {schema}.anonymous WHERE reference = ANY ($1) ORDER BY reference;
 
 -- name: odd_roll_ups
 -- Of the customers after one and up to another: whose sums are not those of their orders in the log,
@@ -49,7 +49,7 @@ SELECT reference, tenant, deleted_at FROM customers_v1.anonymous WHERE reference
 WITH latest AS (
     SELECT DISTINCT ON (event.customer_id, event.data -> 'order' ->> 'orderId')
            event.customer_id, event.data -> 'order' AS said
-    FROM log.event JOIN customers_v1.customer AS shown ON shown.id = event.customer_id
+    FROM log.event JOIN {schema}.customer AS shown ON shown.id = event.customer_id
     WHERE event.customer_id > $1 AND event.customer_id <= $2 AND event.type = $3 AND event.version <= shown.version
     ORDER BY event.customer_id, event.data -> 'order' ->> 'orderId', event.position DESC
 ), counted AS (
@@ -68,13 +68,13 @@ WITH latest AS (
            coalesce(wanted.spent, '{}') AS spent, wanted.last_at, coalesce(tenant.currency, $4) AS currency,
            coalesce(shown.document, '{}')::jsonb AS document, activity.order_count, activity.total_spent, activity.last_order_at,
            coalesce(held.orders, 0) AS held_orders, coalesce(held.spent, '{}') AS held_spent
-    FROM customers_v1.customer AS shown
+    FROM {schema}.customer AS shown
     LEFT JOIN wanted ON wanted.customer_id = shown.id
     LEFT JOIN access.tenant ON tenant.name = shown.tenant
-    LEFT JOIN customers_v1.activity ON activity.id = shown.id
+    LEFT JOIN {schema}.activity ON activity.id = shown.id
     CROSS JOIN LATERAL (
         SELECT sum(orders) AS orders, jsonb_object_agg(currency, amount) AS spent FROM (
-            SELECT currency, count(*) AS orders, sum(amount) AS amount FROM customers_v1.contribution
+            SELECT currency, count(*) AS orders, sum(amount) AS amount FROM {schema}.contribution
             WHERE contribution.customer_id = coalesce(shown.anonymous_reference, shown.id) AND is_countable
             GROUP BY currency
         ) AS by_currency
@@ -100,21 +100,21 @@ ORDER BY id;
 -- name: ownerless
 -- Rows of nobody whom the log knows, and orders that belong to nobody; how many in all.
 SELECT place, id, count(*) OVER () FROM (
-    SELECT 'customer' AS place, shown.id FROM customers_v1.customer AS shown
+    SELECT 'customer' AS place, shown.id FROM {schema}.customer AS shown
     WHERE NOT EXISTS (SELECT FROM log.stream WHERE stream.customer_id = shown.id)
-    UNION ALL SELECT 'profile', profile.id FROM customers_v1.profile
+    UNION ALL SELECT 'profile', profile.id FROM {schema}.profile
     WHERE NOT EXISTS (SELECT FROM log.stream WHERE stream.customer_id = profile.id)
-    UNION ALL SELECT 'activity', activity.id FROM customers_v1.activity
+    UNION ALL SELECT 'activity', activity.id FROM {schema}.activity
     WHERE NOT EXISTS (SELECT FROM log.stream WHERE stream.customer_id = activity.id)
-    UNION ALL SELECT 'search', search.id FROM customers_v1.search
+    UNION ALL SELECT 'search', search.id FROM {schema}.search
     WHERE NOT EXISTS (SELECT FROM log.stream WHERE stream.customer_id = search.id)
-    UNION ALL SELECT 'contribution', contribution.customer_id FROM customers_v1.contribution
+    UNION ALL SELECT 'contribution', contribution.customer_id FROM {schema}.contribution
     WHERE NOT EXISTS (SELECT FROM log.stream WHERE stream.customer_id = contribution.customer_id)
-      AND NOT EXISTS (SELECT FROM customers_v1.anonymous WHERE anonymous.reference = contribution.customer_id)
-    UNION ALL SELECT 'anonymous', anonymous.reference FROM customers_v1.anonymous
-    WHERE NOT EXISTS (SELECT FROM customers_v1.customer AS shown WHERE shown.anonymous_reference = anonymous.reference)
+      AND NOT EXISTS (SELECT FROM {schema}.anonymous WHERE anonymous.reference = contribution.customer_id)
+    UNION ALL SELECT 'anonymous', anonymous.reference FROM {schema}.anonymous
+    WHERE NOT EXISTS (SELECT FROM {schema}.customer AS shown WHERE shown.anonymous_reference = anonymous.reference)
     UNION ALL SELECT 'parked', parked.customer_id FROM projection.parked
-    WHERE projection = 'customers' AND version = 1
+    WHERE projection = 'customers' AND version = {version}
       AND NOT EXISTS (SELECT FROM log.stream WHERE stream.customer_id = parked.customer_id)
 ) AS row
 ORDER BY place, id LIMIT $1;
@@ -126,13 +126,13 @@ SELECT id, is_missing, in_all FROM (
            row_number() OVER (PARTITION BY is_missing ORDER BY id) AS number
     FROM (
         SELECT profile.id, true AS is_missing
-        FROM customers_v1.profile CROSS JOIN LATERAL unnest(profile.tags) AS held (tag)
-        WHERE NOT EXISTS (SELECT FROM customers_v1.tagged
+        FROM {schema}.profile CROSS JOIN LATERAL unnest(profile.tags) AS held (tag)
+        WHERE NOT EXISTS (SELECT FROM {schema}.tagged
                           WHERE tagged.tag = held.tag AND tagged.created_at = profile.created_at AND tagged.id = profile.id)
         UNION ALL
         SELECT tagged.id, false
-        FROM customers_v1.tagged
-        LEFT JOIN customers_v1.profile ON profile.id = tagged.id AND profile.created_at = tagged.created_at
+        FROM {schema}.tagged
+        LEFT JOIN {schema}.profile ON profile.id = tagged.id AND profile.created_at = tagged.created_at
         WHERE profile.id IS NULL OR tagged.tag <> ALL (profile.tags)
     ) AS odd
 ) AS row
@@ -143,18 +143,18 @@ ORDER BY id, is_missing;
 -- Counters that are not what profiles add up to; how many in all.
 SELECT place, held, counted, count(*) OVER () FROM (
     SELECT 'counter' AS place, coalesce(held.count, 0) AS held, coalesce(counted.count, 0) AS counted
-    FROM customers_v1.counter AS held
+    FROM {schema}.counter AS held
     FULL JOIN (
         SELECT profile.tenant, tag.id AS tag, profile.is_active, count(*) AS count
-        FROM customers_v1.profile CROSS JOIN LATERAL unnest(array_append(profile.tags, 0)) AS tag (id)
+        FROM {schema}.profile CROSS JOIN LATERAL unnest(array_append(profile.tags, 0)) AS tag (id)
         GROUP BY profile.tenant, tag.id, profile.is_active
     ) AS counted ON counted.tenant = held.tenant AND counted.tag = held.tag AND counted.is_active = held.is_active
     UNION ALL
     SELECT 'day', coalesce(held.count, 0), coalesce(counted.count, 0)
-    FROM customers_v1.day AS held
+    FROM {schema}.day AS held
     FULL JOIN (
         SELECT tenant, (created_at AT TIME ZONE 'UTC')::date AS day, count(*) AS count
-        FROM customers_v1.profile GROUP BY tenant, (created_at AT TIME ZONE 'UTC')::date
+        FROM {schema}.profile GROUP BY tenant, (created_at AT TIME ZONE 'UTC')::date
     ) AS counted ON counted.tenant = held.tenant AND counted.day = held.day
 ) AS row
 WHERE held <> counted

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from service.postgres import Reader, load_statements
-
-SQL = load_statements("projections", "verification.sql")
+from service.postgres import Reader
 
 
 class Stream(NamedTuple):
@@ -70,16 +68,19 @@ class Held(NamedTuple):
     anonymous: Mapping[str, tuple[object, ...]]
 
 
-async def read_held(reader: Reader, customer_ids: Sequence[str], references: Sequence[str]) -> Held:
+async def read_held(
+    reader: Reader, sql: Mapping[str, str], customer_ids: Sequence[str], references: Sequence[str]
+) -> Held:
+    """`sql`: the statements of verification.sql for the version that is looked at."""
     owners = [*customer_ids, *references]
     orders: dict[str, dict[str, tuple[object, ...]]] = {}
-    for row in await reader.fetch(_columns, SQL["contributions"], owners):
+    for row in await reader.fetch(_columns, sql["contributions"], owners):
         orders.setdefault(str(row[0]), {})[str(row[1])] = row[2:]
-    anonymous = await reader.fetch(_columns, SQL["anonymous"], references)
+    anonymous = await reader.fetch(_columns, sql["anonymous"], references)
     return Held(
-        {row.id: row for row in await reader.fetch(Profile, SQL["profiles"], customer_ids)},
-        {row.id: row for row in await reader.fetch(Activity, SQL["activities"], customer_ids)},
-        {row.id: row for row in await reader.fetch(Search, SQL["searches"], customer_ids)},
+        {row.id: row for row in await reader.fetch(Profile, sql["profiles"], customer_ids)},
+        {row.id: row for row in await reader.fetch(Activity, sql["activities"], customer_ids)},
+        {row.id: row for row in await reader.fetch(Search, sql["searches"], customer_ids)},
         orders,
         {str(row[0]): row[1:] for row in anonymous},
     )

@@ -14,6 +14,7 @@ from projections.customers import (
     Contribution,
     Incoming,
     Present,
+    Stop,
     fold,
     incoming,
 )
@@ -27,7 +28,7 @@ class Replay:
     """Fed with the stream's events, in order; gives the rows that belong to them."""
 
     def __init__(self, customer_id: str, tenant: str, currency: str, until: int) -> None:
-        self._customer_id = customer_id
+        self.customer_id = customer_id
         self._tenant = tenant
         self._currency = currency
         self._until = until
@@ -39,6 +40,9 @@ class Replay:
         self.reference: str | None = None
         self.version = 0
         self.problem: str | None = None  # why it cannot be folded
+        self.stop: Stop | None = (
+            None  # the event that cannot be applied; who is gone later is hidden
+        )
         self.next_position: int | None = None  # of the first event that is not shown
         self.deletion: tuple[int, int] | None = None  # its version and its position
 
@@ -49,32 +53,39 @@ class Replay:
             if event.version > self._until and self.next_position is None:
                 self.next_position = event.position
         shown = [incoming(event) for event in events if event.version <= self._until]
-        if shown and self.problem is None:
+        if shown and (self.problem is None or self.stop is not None):
             self._take_in(shown)
 
     def rows(self) -> Rows:
         """What the tables should hold."""
-        change = Change(self._customer_id, self._tenant, 0, self.version, self._position)
+        rows = Rows()
+        rows.add(self.change())
+        return rows
+
+    def change(self) -> Change:
+        """From nothing to what should be shown."""
+        change = Change(self.customer_id, self._tenant, 0, self.version, self._position)
         change.updated_at, change.document = self._updated_at, self._document
         change.reference, change.deleted_at = self.reference, self._deleted_at
         change.after = None if self._document is None else listing(self._document)
         change.orders = self._orders
-        rows = Rows()
-        rows.add(change)
-        return rows
+        change.stop = self.stop
+        return change
 
     def _take_in(self, events: Sequence[Incoming]) -> None:
         text = None if self._document is None else written(self._document)[0]
         held = {order_id: each for order_id, (each, _) in self._orders.items()}
         present = Present(
-            *(self.version, False, text, self._currency, held), reference=self.reference
+            *(self.version, self.stop is not None, text, self._currency, held),
+            reference=self.reference,
         )
         change = fold(events, present)
         if change.lacks_orders:
             change = fold(events, present._replace(has_all_orders=True))
         if change.stop is not None:
+            self.stop = change.stop
             self.problem = f"version {change.stop.version} cannot be applied: {change.stop.reason}"
-        elif change.has_gap or change.skipped:
+        elif self.stop is None and (change.has_gap or change.skipped):
             self.problem = f"what follows version {change.version} in the log is not the next"
         self.version, self._document = change.version, change.document
         self.reference = change.reference

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from projections.checkpoint import LOG_PARTITION
+from projections.checkpoint import CUSTOMERS, LOG_PARTITION, Followed
 from projections.store import DEFAULT_CURRENCY
 from projections.verification.compare import compared
-from projections.verification.held import SQL, Held, Stream, read_held
+from projections.verification.held import Held, Stream, read_held
 from projections.verification.replay import Replay
+from projections.versions import statements
 from service.event_log import EventLog, Head
 from service.events import OrderRecorded
 from service.findings import Finding, Findings, Kind, Progress
@@ -73,6 +74,9 @@ class _OddCount(NamedTuple):
     in_all: int
 
 
+_Sql: TypeAlias = Mapping[str, str]
+"""The statements of verification.sql, for the version that is looked at."""
+
 Shown = Callable[[str], int]
 """Given a customer's id, up to which position of the log everything of it must be shown."""
 
@@ -83,38 +87,41 @@ async def verify_read_model(
     findings: Findings,
     progress: Progress,
     *,
+    projection: Followed = CUSTOMERS,
     default_currency: str = DEFAULT_CURRENCY,
     customers_max: int = CHUNK_CUSTOMERS_MAX,
 ) -> Compared:
     """Raises Unavailable."""
-    done = Compared()
-    total = await postgres.fetch_one(int, SQL["count_streams"]) or 0
+    done, sql = Compared(), statements("verification.sql", projection.version)
+    total = await postgres.fetch_one(int, sql["count_streams"]) or 0
     progress.begin("read model: customers", total)
     after = ""
     while True:
         async with postgres.snapshot() as snapshot:
             streams = await snapshot.fetch(
-                Stream, SQL["streams"], after, customers_max, default_currency
+                Stream, sql["streams"], after, customers_max, default_currency
             )
             if not streams:
                 break
             last = streams[-1].customer_id
-            shown = await _shown(snapshot, findings)
+            shown = await _shown(snapshot, sql, findings)
             replays = await _replays(EventLog(snapshot, vault), streams, after)
             references = _references(streams, replays)
-            held = await read_held(snapshot, [each.customer_id for each in streams], references)
+            held = await read_held(
+                snapshot, sql, [each.customer_id for each in streams], references
+            )
             for stream in streams:
                 _judge(stream, replays[stream.customer_id], held, shown, done, findings)
-            await _roll_ups(snapshot, after, last, default_currency, findings)
+            await _roll_ups(snapshot, sql, after, last, default_currency, findings)
         done.customers += len(streams)
         progress.advance(len(streams))
         after = last
-    await _tables(postgres, findings)
+    await look_over_tables(postgres, sql, findings)
     return done
 
 
-async def _shown(snapshot: Transaction, findings: Findings) -> Shown:
-    places = await snapshot.fetch(_Place, SQL["places"])
+async def _shown(snapshot: Transaction, sql: _Sql, findings: Findings) -> Shown:
+    places = await snapshot.fetch(_Place, sql["places"])
     head = await EventLog(snapshot).head()
     positions = {each.partition: _position(each, head, findings) for each in places}
     if LOG_PARTITION in positions or not positions:
@@ -201,7 +208,7 @@ def _judge_version(
 
 
 async def _roll_ups(
-    reader: Reader, after: str, last: str, default_currency: str, findings: Findings
+    reader: Reader, sql: _Sql, after: str, last: str, default_currency: str, findings: Findings
 ) -> None:
     kind = OrderRecorded.type
     places = {
@@ -213,27 +220,27 @@ async def _roll_ups(
         "contributions": "the sum of contribution",
     }
     for odd in await reader.fetch(
-        _OddRollUp, SQL["odd_roll_ups"], after, last, kind, default_currency
+        _OddRollUp, sql["odd_roll_ups"], after, last, kind, default_currency
     ):
         names = [place for field, place in places.items() if getattr(odd, field)]
         detail = f"not what the orders in the log add up to: {', '.join(names)}"
         findings.add(Finding("different", "read_model", detail, odd.customer_id))
 
 
-async def _tables(postgres: Postgres, findings: Findings) -> None:
+async def look_over_tables(postgres: Postgres, sql: _Sql, findings: Findings) -> None:
     """What no single customer's rows show."""
-    ownerless = await postgres.fetch(_Ownerless, SQL["ownerless"], ROWS_MAX)
+    ownerless = await postgres.fetch(_Ownerless, sql["ownerless"], ROWS_MAX)
     for row in ownerless:
         detail = f"{row.place} has a row of nobody whom the log knows"
         findings.add(Finding("unexpected", "read_model", detail, row.id))
     if ownerless:
         _add_rest(findings, "unexpected", ownerless[0].in_all - len(ownerless))
-    tags = await postgres.fetch(_OddTag, SQL["odd_tags"], ROWS_MAX)
+    tags = await postgres.fetch(_OddTag, sql["odd_tags"], ROWS_MAX)
     missing = [each for each in tags if each.is_missing]
     unexpected = [each for each in tags if not each.is_missing]
     _add_tags(findings, missing, "missing", "tagged lacks a row")
     _add_tags(findings, unexpected, "unexpected", "tagged has a row that no profile has")
-    counts = await postgres.fetch(_OddCount, SQL["odd_counts"], ROWS_MAX)
+    counts = await postgres.fetch(_OddCount, sql["odd_counts"], ROWS_MAX)
     for count in counts:
         detail = f"{count.table} counts {count.held}, and {count.counted} customers are listed"
         findings.add(Finding("different", "read_model", detail))

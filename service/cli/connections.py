@@ -52,12 +52,15 @@ def kafka_config(
 
 @asynccontextmanager
 async def database(
-    settings: Settings, *, command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS
+    settings: Settings,
+    *,
+    command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
+    pool_size_max: int = 1,
 ) -> AsyncIterator[Postgres]:
     """The database that the settings name, over one connection: for an operator's command."""
     async with Postgres.connect(
         settings.require_database_dsn(),
-        pool_size_max=1,
+        pool_size_max=pool_size_max,
         command_timeout_seconds=command_timeout_seconds,
         statement_cache=settings.database_statement_cache,
         application_name="customers-cli",
@@ -67,10 +70,17 @@ async def database(
 
 @asynccontextmanager
 async def migrated_database(
-    settings: Settings, *, command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS
+    settings: Settings,
+    *,
+    command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
+    pool_size_max: int = 1,
 ) -> AsyncIterator[Postgres]:
     """As `database`. Raises Failed where it does not have this release's shape."""
-    async with database(settings, command_timeout_seconds=command_timeout_seconds) as postgres:
+    async with database(
+        settings,
+        command_timeout_seconds=command_timeout_seconds,
+        pool_size_max=pool_size_max,
+    ) as postgres:
         if await missing_migrations(postgres):
             raise Failed("The database is not migrated: run `customers migrate`.")
         yield postgres

@@ -14,6 +14,7 @@ import typer
 from service.cli.log import logs
 from service.cli.output import EXIT_FAILED, EXIT_WRONG_USE
 from service.cli.parked import parked
+from service.cli.rebuilding import rebuild, rebuild_worker
 from service.cli.running import AsJson, run, settings_of
 from service.cli.secure import erasures, keys, tenants, tokens
 from service.errors import ConfigurationError, CustomersError, Rejected, Unavailable
@@ -35,6 +36,8 @@ app.add_typer(erasures, name="erase")
 app.add_typer(keys, name="keys")
 app.add_typer(logs, name="log")
 app.add_typer(parked, name="parked")
+app.command()(rebuild)
+app.command(hidden=True)(rebuild_worker)
 
 
 @app.command()

@@ -10,11 +10,13 @@ import structlog
 from projections.applier import Applier
 from projections.checkpoint import CUSTOMERS, Checkpoints
 from projections.kafka_feed import KafkaSource
+from projections.kept import Kept
 from projections.log_feed import LogSource
 from projections.runner import Runner
 from projections.state_store import STATES
 from projections.states import States
 from projections.store import Store
+from projections.versions import Served
 from service.cli.connections import kafka_config
 from service.cli.ground import Ground, ground, work
 from service.cli.operations import serve_operations
@@ -40,18 +42,25 @@ def build_runner(ground: Ground, config: KafkaConfig | None) -> Runner:
     """Fed from Kafka; from the log itself where there is none."""
     meter = ProjectionMeter(ground.metrics, CUSTOMERS.name)
     log = EventLog(ground.postgres, ground.vault)
-    checkpoints = Checkpoints(ground.postgres, CUSTOMERS)
-    store = Store(ground.postgres, default_currency=ground.settings.default_currency)
+    read = Served(ground.postgres)
+    checkpoints = Checkpoints(ground.postgres, read)
+    store = Store(ground.postgres, read, default_currency=ground.settings.default_currency)
     return Runner(
         LogSource(ground.postgres, log, checkpoints)
         if config is None
-        else KafkaSource(config, log, checkpoints, projection=CUSTOMERS, metrics=meter),
+        else KafkaSource(config, log, checkpoints, metrics=meter),
         Applier(store, log, meter),
         log,
         checkpoints,
         metrics=meter,
         shutdown_timeout_seconds=ground.settings.shutdown_timeout_seconds * PARTS_SHARE,
     )
+
+
+def build_kept(ground: Ground) -> Kept:
+    """What was read before a rebuild, until it is dropped."""
+    currency = ground.settings.default_currency
+    return Kept(ground.postgres, EventLog(ground.postgres, ground.vault), default_currency=currency)
 
 
 def runner_checks(runner: Runner) -> dict[str, Check]:
@@ -94,4 +103,5 @@ async def _work(settings: Settings, stop: asyncio.Event) -> None:
         group.create_task(serve_operations(base, health, PROJECTIONS_PORT, stop))
         structlog.get_logger().info("projections_started", projection=CUSTOMERS.name)
         group.create_task(work(states, stop))
+        group.create_task(work(build_kept(base), stop))
         await work(runner, stop)

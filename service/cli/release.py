@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from projections.parked import Parked, parked_customers
 from projections.release import Outcome, Release
 from projections.store import Store
+from projections.versions import active
 from service.cli.connections import key_source, migrated_database
 from service.cli.output import Failed, Json, moment, print_json, print_table, say
 from service.event_log import EventLog
@@ -47,7 +48,8 @@ class _Done:
 
 async def list_parked(settings: Settings, tenant: str | None, *, as_json: bool) -> None:
     async with migrated_database(settings) as postgres:
-        found = [each async for each in parked_customers(postgres, tenant)]
+        read = await active(postgres)
+        found = [each async for each in parked_customers(postgres, tenant, read)]
     if as_json:
         print_json({"parked": [_parked(each) for each in found]})
         return
@@ -99,7 +101,7 @@ async def release_parked(
 async def _release_all(
     postgres: Postgres, release: Release, tenant: str | None, done: _Done
 ) -> None:
-    async for each in parked_customers(postgres, tenant):
+    async for each in parked_customers(postgres, tenant, await active(postgres)):
         outcome = await release.release(each.customer_id, each.tenant)
         if outcome is None:
             continue  # a row of nobody whom the log knows; `customers verify` tells
@@ -121,7 +123,8 @@ async def _releasing(settings: Settings) -> AsyncIterator[tuple[Postgres, Releas
     source = key_source(settings)
     vault = Vault(require_master_key(source), source)
     async with migrated_database(settings) as postgres:
-        store = Store(postgres, default_currency=settings.default_currency)
+        currency = settings.default_currency
+        store = Store(postgres, await active(postgres), default_currency=currency)
         yield postgres, Release(postgres, store, EventLog(postgres, vault))
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from projections.checkpoint import CUSTOMERS, Checkpoints
 from projections.state_store import STATES
+from projections.versions import active
 from service.cli.connections import kafka_config, migrated_database
 from service.cli.output import Failed, Json, moment, print_json, print_table, say
 from service.cli.watch import broker_check
@@ -47,7 +48,7 @@ async def print_status(settings: Settings, *, as_json: bool) -> None:
         log = EventLog(postgres)
         head = await log.head()
         relay = await _relay(settings, postgres, log, head, is_broker_down=bool(down))
-        shown = await Checkpoints(postgres, CUSTOMERS).position()
+        shown = await Checkpoints(postgres, await active(postgres)).position()
         projections = [await _progress(CUSTOMERS.name, log, head, shown)]
         written = await Checkpoints(postgres, STATES).position()
         if written or servers is not None:  # without a broker nobody keeps them

@@ -76,7 +76,13 @@ async def _run_parts(
 ) -> None:
     from service.cli.api import serve_api
     from service.cli.intake import build_intake, intake_checks
-    from service.cli.projections import build_runner, build_states, runner_checks, states_checks
+    from service.cli.projections import (
+        build_kept,
+        build_runner,
+        build_states,
+        runner_checks,
+        states_checks,
+    )
     from service.cli.relay import build_relay, relay_checks
 
     checks: dict[str, Check] = dict(base.watch.checks)
@@ -99,6 +105,7 @@ async def _run_parts(
     runner = build_runner(base, config)
     group.create_task(work(runner, stop))
     checks |= runner_checks(runner)
+    group.create_task(work(build_kept(base), stop))
     group.create_task(base.watch.run(stop))
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     api = serve_api(base, Health(checks), port, stop, on_ready=listening.set_result)

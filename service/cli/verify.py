@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Final
 
 from projections.verification import Compared, verify_read_model
+from projections.versions import active
 from service.cli.connections import kafka_config, key_source, migrated_database
 from service.cli.output import Failed, Json, print_json, print_table, say
 from service.cli.progress import progress
@@ -104,8 +105,9 @@ async def _look(
             postgres, vault, config, report.published, findings, told
         )
     if "read-model" in parts:
+        read = await active(postgres)
         report.read_model = await verify_read_model(
-            postgres, vault, findings, told, default_currency=currency
+            postgres, vault, findings, told, projection=read, default_currency=currency
         )
     if config is not None and "states" in parts:
         report.states = await verify_states(postgres, config, findings, told)

@@ -38,8 +38,11 @@ async def deleted_at(postgres: Postgres, tenant: str, customer_id: CustomerId) -
 async def look_in_database(
     postgres: Postgres, log: EventLog, tenant: str, customer_id: CustomerId
 ) -> list[Finding]:
-    """Tables by name, then the events."""
+    """Tables by name, those of every version of the read model, then the events."""
     tables = await postgres.fetch(Finding, SQL["held"], customer_id)
+    for schema in await postgres.fetch(str, SQL["unread_schemas"]):
+        held = SQL["held_unread"].replace("{schema}", schema)
+        tables += await postgres.fetch(Finding, held, customer_id)
     return [*tables, await _events(log, tenant, customer_id)]
 
 

@@ -28,6 +28,22 @@ UNION ALL SELECT 'read_model.tagged', count(*), count(*) FROM read_model.tagged 
 UNION ALL SELECT 'read_model.contribution', count(*), count(*) FROM read_model.contribution WHERE customer_id = $1
 UNION ALL SELECT 'read_model.parked', count(*), 0 FROM read_model.parked WHERE customer_id = $1  -- a position, and a reason
 UNION ALL SELECT 'read_model.outdated_state', count(*), 0 FROM read_model.outdated_state WHERE customer_id = $1  -- until it is sent
+UNION ALL SELECT 'read_model.rebuild_difference', count(*), 0 FROM read_model.rebuild_difference WHERE customer_id = $1  -- until it is read
+ORDER BY place;
+
+-- name: unread_schemas
+-- Versions of the read model that are being built, or kept from before.
+SELECT name FROM read_model.unread_schema ORDER BY name;
+
+-- name: held_unread
+-- The same of a version that is not read: {schema} stands for its schema.
+SELECT '{schema}.customer' AS place, count(*), count(*) FILTER (WHERE document IS NOT NULL OR item IS NOT NULL)
+FROM {schema}.customer WHERE id = $1
+UNION ALL SELECT '{schema}.profile', count(*), count(*) FROM {schema}.profile WHERE id = $1
+UNION ALL SELECT '{schema}.activity', count(*), count(*) FROM {schema}.activity WHERE id = $1
+UNION ALL SELECT '{schema}.search', count(*), count(*) FROM {schema}.search WHERE id = $1
+UNION ALL SELECT '{schema}.tagged', count(*), count(*) FROM {schema}.tagged WHERE id = $1
+UNION ALL SELECT '{schema}.contribution', count(*), count(*) FROM {schema}.contribution WHERE customer_id = $1
 ORDER BY place;
 
 -- name: unclean

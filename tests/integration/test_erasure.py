@@ -17,6 +17,7 @@ from service.identifiers import CustomerId, new_customer_id
 from service.postgres import Postgres
 from tests.support.logs import a_request
 from tests.support.projections import Projected, projected
+from tests.support.rebuilding import built, caught_up, fed
 from tests.support.vaults import VAULT
 
 TABLES = """
@@ -26,6 +27,7 @@ WHERE column_name IN ('customer_id', 'id') AND data_type = 'text'
 ORDER BY 1
 """
 LOOKED_AT_OTHERWISE = {"log.event"}  # each one is read and opened
+PROJECTIONS = ("parked", "outdated_state", "rebuild_difference")
 PARTITION = "log.event_000000"
 NOW = datetime.now(UTC)
 
@@ -118,6 +120,20 @@ async def test_what_is_left_is_found(place: str, world: World) -> None:
     assert not report.is_forgotten
 
 
+async def test_what_is_left_in_a_version_that_is_not_read_is_found(world: World) -> None:
+    customer_id = await world.customer()
+    build = await built(world.postgres)
+    await world.handler.handle(a_request(customer_id, DeleteCustomer()))
+    await world.model.catch_up()
+    report = await world.report(customer_id)
+    assert not report.is_forgotten
+    tables = ("activity", "customer", "profile", "search", "tagged")
+    assert readable(report) == {f"customers_v2.{table}": 1 for table in tables}
+    async with fed(world.postgres, build.projection):
+        await caught_up(world.postgres, build.projection)
+    assert (await world.report(customer_id)).is_forgotten
+
+
 async def test_a_lost_row_of_a_key_is_told(world: World) -> None:
     customer_id = await world.deleted()
     await world.model.catch_up()
@@ -146,7 +162,7 @@ async def test_another_tenants_customer_is_nobody(world: World) -> None:
 
 async def test_every_table_that_names_customers_is_looked_at(world: World) -> None:
     report = await world.report(await world.customer())
-    views = {f"read_model.{name}": f"projection.{name}" for name in ("parked", "outdated_state")}
+    views = {f"read_model.{name}": f"projection.{name}" for name in PROJECTIONS}
     places = [views.get(each.place, each.place) for each in report.findings]
     looked_at = {place.replace("read_model.", "customers_v1.") for place in places}
     tables = set(await world.postgres.fetch(str, TABLES))

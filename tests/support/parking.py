@@ -44,9 +44,11 @@ async def change_the_log(postgres: Postgres, statement: str, *arguments: object)
         await transaction.execute(statement, *arguments)
 
 
-async def a_customer(world: Projected, *, tags: int, orders: int = 0) -> CustomerId:
+async def a_customer(
+    world: Projected, *, tags: int, orders: int = 0, email: str = "jane@example.com"
+) -> CustomerId:
     """Made, tagged so often, and sold to: an event each."""
-    creation = a_creation("jane@example.com", tags=("first",))
+    creation = a_creation(email, tags=("first",))
     await world.appender.append(creation)
     await tag(world, creation.customer_id, 1, tags)
     for number in range(orders):
@@ -73,7 +75,7 @@ async def released(world: Projected, customer_id: str) -> Outcome:
 
 
 async def parked(world: Projected) -> Sequence[Parked]:
-    return [each async for each in parked_customers(world.postgres)]
+    return [each async for each in parked_customers(world.postgres, projection=world.served)]
 
 
 async def stale(world: Projected) -> Sequence[str]:

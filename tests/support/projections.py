@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from hashlib import blake2b
 from random import Random
 from typing import Any
@@ -26,6 +27,7 @@ from projections.log_feed import LogSource
 from projections.observing import NoMetrics
 from projections.runner import Runner
 from projections.store import Store
+from projections.versions import Served, active, schema_of
 from service.appender import Appender
 from service.customer import (
     AddAddress,
@@ -296,7 +298,7 @@ def _an_address(choose: Random) -> Address:
 
 async def shown(postgres: Postgres) -> ReadModel:
     """What the tables say, through the views that readers look at."""
-    model = ReadModel()
+    model, number = ReadModel(), (await active(postgres)).version
     for row in await postgres.fetch(
         _row, "SELECT id, tenant, version, position, document, item FROM read_model.customer"
     ):
@@ -304,7 +306,7 @@ async def shown(postgres: Postgres) -> ReadModel:
     model.references = dict(
         await postgres.fetch(
             _row,
-            "SELECT id, anonymous_reference FROM customers_v1.customer"
+            f"SELECT id, anonymous_reference FROM {schema_of(number)}.customer"  # noqa: S608
             " WHERE anonymous_reference IS NOT NULL",
         )
     )
@@ -478,28 +480,37 @@ class Projected:
 
     @property
     def checkpoints(self) -> Checkpoints:
-        return Checkpoints(self.postgres)
+        return Checkpoints(self.postgres, self.served)
 
-    def applier(self) -> Applier:
-        return Applier(Store(self.postgres), EventLog(self.postgres, VAULT), self.observed)
+    @cached_property
+    def served(self) -> Served:
+        """For one worker, and for looking; others have one of their own."""
+        return Served(self.postgres)
+
+    def applier(self, served: Served | None = None) -> Applier:
+        store = Store(self.postgres, served or self.served)
+        return Applier(store, EventLog(self.postgres, VAULT), self.observed)
 
     def runner(self, source: Source | None = None, *, batch_events_max: int = 100) -> Runner:
+        served = Served(self.postgres) if source is None else self.served
+        checkpoints = Checkpoints(self.postgres, served)
         return Runner(
             source
             or LogSource(
                 self.postgres,
                 EventLog(self.postgres, VAULT),
-                self.checkpoints,
+                checkpoints,
                 batch_events_max=batch_events_max,
                 standby_seconds=0.05,
             ),
-            self.applier(),
+            self.applier(served),
             EventLog(self.postgres, VAULT),
-            self.checkpoints,
+            checkpoints,
             metrics=self.observed,
         )
 
     async def is_up_to_date(self) -> bool:
+        await self.served.follow()
         head = await EventLog(self.postgres).head()
         return await self.checkpoints.position() == head.position
 
