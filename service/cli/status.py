@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from projections.checkpoint import CUSTOMERS, Checkpoints
+from projections.derived import Made, made_tables
 from projections.state_store import STATES
 from service.cli.connections import kafka_config, migrated_database
 from service.cli.output import Failed, Json, moment, print_json, print_table, say
@@ -52,6 +53,8 @@ async def print_status(settings: Settings, *, as_json: bool) -> None:
         written = await Checkpoints(postgres, STATES).position()
         if written or servers is not None:  # without a broker nobody keeps them
             projections.append(await _progress(STATES.name, log, head, written))
+        tables = await made_tables(postgres)
+        projections += [await _added(postgres, log, head, made) for made in tables]
     parts = [relay, *(replace(each, name=f"projection {each.name}") for each in projections)]
     down += [part.name for part in parts if part.is_down]
     if as_json:
@@ -88,6 +91,14 @@ async def _progress(name: str, log: EventLog, head: Head, position: int | None) 
     seconds = max(0.0, (datetime.now(UTC) - since).total_seconds())
     is_down = seconds > WAITING_SECONDS_MAX
     return Progress(name, position, head.position - position, seconds, is_down)
+
+
+async def _added(postgres: Postgres, log: EventLog, head: Head, made: Made) -> Progress:
+    """One that is built from the whole log is far behind for a while, and not down."""
+    position = await Checkpoints(postgres, made.projection).position()
+    part = await _progress(made.table, log, head, position)
+    resting = (datetime.now(UTC) - made.moved_at).total_seconds()
+    return replace(part, is_down=part.is_down and resting > WAITING_SECONDS_MAX)
 
 
 def _row(part: Progress) -> list[str]:
