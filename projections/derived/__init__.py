@@ -5,7 +5,7 @@ deletions and the checkpoint are kept here, the same for all: docs/projections.m
 """
 
 from projections.derived.applier import DerivedApplier, DerivedSource
-from projections.derived.module import Derived, load_modules
+from projections.derived.module import Derived, load_modules, table_of
 from projections.derived.store import DerivedStore
 from projections.derived.tables import Made, drop_version, made_tables, make_tables
 
@@ -19,4 +19,5 @@ __all__ = [
     "load_modules",
     "made_tables",
     "make_tables",
+    "table_of",
 ]

@@ -26,24 +26,31 @@ RESERVED = frozenset({CUSTOMERS.name, "states"})
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
+def table_of(projection: Projection) -> str:
+    """Its table's name in schema `derived`, and its own in metrics and in `status`."""
+    return f"{projection.name}_v{projection.version}"
+
+
 @dataclass(frozen=True)
 class Derived:
     """One version of one projection."""
 
-    name: str
-    version: int
+    projection: Projection
     row: type[Row]
     evolve: Evolve
     sql: str  # makes the table
 
     @property
-    def projection(self) -> Projection:
-        return Projection(self.name, self.version)
+    def name(self) -> str:
+        return self.projection.name
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.projection.name, self.projection.version
 
     @property
     def table(self) -> str:
-        """Its table's name in schema `derived`, and its own in metrics and in `status`."""
-        return f"{self.name}_v{self.version}"
+        return table_of(self.projection)
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
@@ -97,15 +104,14 @@ def _load(module_name: str) -> Derived:
     missing = [each for each in ("NAME", "VERSION", "Row", "evolve") if not hasattr(module, each)]
     if missing:
         raise ConfigurationError(f"the module {module_name} has no {', '.join(missing)}")
-    derived = Derived(
-        str(module.NAME), int(module.VERSION), module.Row, module.evolve, _sql_beside(module)
-    )
+    projection = Projection(str(module.NAME), int(module.VERSION))
+    derived = Derived(projection, module.Row, module.evolve, _sql_beside(module))
     if _NAME.fullmatch(derived.name) is None or derived.name in RESERVED:
         raise ConfigurationError(
             f"{module_name}: NAME takes a lower-case letter and up to 39 of a-z, 0-9 and _, and is"
             f" none of {', '.join(sorted(RESERVED))}"
         )
-    if derived.version < 1 or not hasattr(derived.row, "_asdict") or not derived.fields:
+    if projection.version < 1 or not hasattr(derived.row, "_asdict") or not derived.fields:
         raise ConfigurationError(f"{module_name}: VERSION is 1 or more, Row a NamedTuple of fields")
     return derived
 

@@ -42,13 +42,13 @@ class DerivedStore:
     def __init__(self, postgres: Postgres, derived: Derived) -> None:
         self._postgres = postgres
         self._derived = derived
-        self._key = (derived.name, derived.version, derived.fields)
+        self._key = (*derived.key, derived.fields)
 
     async def check_shape(self) -> None:
         """Raises ConfigurationError where the module is another than the table was made by;
         Unavailable where the table is not made."""
         derived = self._derived
-        shape = await self._postgres.fetch_one(str, SQL["shape"], derived.name, derived.version)
+        shape = await self._postgres.fetch_one(str, SQL["shape"], *derived.key)
         if shape is None:
             detail = f"derived.{derived.table} is not made: run `customers migrate`."
             raise Unavailable("database_not_ready", detail)
@@ -96,8 +96,7 @@ class DerivedStore:
 
 async def probe(transaction: Transaction, derived: Derived) -> None:
     """Whether there is such a table."""
-    key = (derived.name, derived.version, derived.fields)
-    await transaction.fetch(_Held, SQL["read"], *key, ())
+    await transaction.fetch(_Held, SQL["read"], *derived.key, derived.fields, ())
     await transaction.execute(SQL["apply"], *written(derived, [], []))
 
 
@@ -114,7 +113,7 @@ def written(derived: Derived, changes: Sequence[Change], moves: Sequence[Move]) 
         if each.after.row is not None and each.after.row != each.before.row
     ]
     return [
-        *(derived.name, derived.version, derived.fields),
+        *(*derived.key, derived.fields),
         *(places[0].seen.epoch if places else "",),
         [move.seen.partition for move in places],
         [move.seen.position for move in places],

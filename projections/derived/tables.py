@@ -29,10 +29,6 @@ class Made(NamedTuple):
     def projection(self) -> Projection:
         return Projection(self.name, self.version)
 
-    @property
-    def table(self) -> str:
-        return f"{self.name}_v{self.version}"
-
 
 async def make_tables(postgres: Postgres, modules: Iterable[Derived]) -> list[str]:
     """Make those that are missing, and grant them; their names. Safe to call from many places.
@@ -44,7 +40,7 @@ async def make_tables(postgres: Postgres, modules: Iterable[Derived]) -> list[st
     async with postgres.transaction() as transaction:
         await transaction.execute(SQL["lock"])
         for each in modules:
-            shapes = await transaction.fetch(str, SQL["shape"], each.name, each.version)
+            shapes = await transaction.fetch(str, SQL["shape"], *each.key)
             if not shapes:
                 await _make(transaction, each)
                 made.append(each.table)
@@ -61,7 +57,7 @@ async def make_tables(postgres: Postgres, modules: Iterable[Derived]) -> list[st
 async def _make(transaction: Transaction, derived: Derived) -> None:
     try:
         await transaction.execute(derived.sql)
-        await transaction.execute(SQL["record"], derived.name, derived.version, derived.shape)
+        await transaction.execute(SQL["record"], *derived.key, derived.shape)
         await probe(transaction, derived)
     except (Corrupt, Unavailable) as error:
         raise ConfigurationError(

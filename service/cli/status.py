@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from projections.checkpoint import CUSTOMERS, Checkpoints
-from projections.derived import Made, made_tables
+from projections.derived import Made, made_tables, table_of
 from projections.state_store import STATES
 from service.cli.connections import kafka_config, migrated_database
 from service.cli.output import Failed, Json, moment, print_json, print_table, say
@@ -96,7 +96,7 @@ async def _progress(name: str, log: EventLog, head: Head, position: int | None) 
 async def _added(postgres: Postgres, log: EventLog, head: Head, made: Made) -> Progress:
     """One that is built from the whole log is far behind for a while, and not down."""
     position = await Checkpoints(postgres, made.projection).position()
-    part = await _progress(made.table, log, head, position)
+    part = await _progress(table_of(made.projection), log, head, position)
     resting = (datetime.now(UTC) - made.moved_at).total_seconds()
     return replace(part, is_down=part.is_down and resting > WAITING_SECONDS_MAX)
 

@@ -14,6 +14,7 @@ from projections.customers import incoming
 from projections.derived import Derived, drop_version, load_modules, made_tables, make_tables
 from projections.derived.fold import fold
 from projections.store import Contended
+from service.cli import epochs
 from service.errors import ConfigurationError, RightMissing
 from service.events import CustomerDeleted, CustomerTagged, OrderRecorded
 from service.migrations import migrate
@@ -126,6 +127,17 @@ async def test_the_documented_example_shows_what_the_log_says(
     async with running(example.runner(batch_events_max=batch_events_max)):
         await eventually(example.is_up_to_date)
         await sell(example, 2, steps=100, prefix="later_")
+        await eventually(example.is_up_to_date)
+    await assert_exact(example)
+
+
+async def test_it_goes_on_under_the_name_that_a_restored_log_gets(example: Added) -> None:
+    await sell(example, 5, steps=100)
+    async with running(example.runner()):
+        await eventually(example.is_up_to_date)
+    await epochs._begin(example.world.postgres)
+    await sell(example, 6, steps=100, prefix="later_")
+    async with running(example.runner()):
         await eventually(example.is_up_to_date)
     await assert_exact(example)
 

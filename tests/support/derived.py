@@ -137,8 +137,7 @@ class Added(NamedTuple):
             lambda *row: row,
             "SELECT customer_id, stream_version, reason FROM projection.parked"
             " WHERE projection = $1 AND version = $2 ORDER BY customer_id",
-            self.derived.name,
-            self.derived.version,
+            *self.derived.key,
         )
 
     async def page(self) -> list[StoredEvent]:

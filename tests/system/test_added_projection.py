@@ -29,8 +29,9 @@ from tests.support.orders import an_order
 from tests.support.projections import append_history, recorded_events
 from tests.support.topics import eventually
 from tests.support.users import users_of
-from tests.system.installation import Installation, Role
+from tests.system.installation import Installation, Role, ask
 
+pytestmark = pytest.mark.timeout(300)
 EVENTS_BEFORE = 6_000  # some batches
 TABLE = "second_order_v1"
 PLACE = """
@@ -95,24 +96,7 @@ async def _write(system: Installation, api: Role, stop: asyncio.Event) -> None:
         number += 1
         customer_id = await create(system, api, f"writer{number}@example.com")
         await ask(system, api, "PUT", f"/user/{customer_id}", {"firstName": "Janet"})
-        await sell(
-            system,
-            *(
-                an_order(f"w{number}_{day}", 1, customer_id, placedAt=f"2024-03-1{day}T08:00:00Z")
-                for day in range(1, 2 + number % 3)
-            ),
-        )
-
-
-async def ask(
-    system: Installation, api: Role, method: str, path: str, body: object = None
-) -> dict[str, object]:
-    async with system.session.request(
-        method, api.url + path, json=body, headers=system.headers
-    ) as answer:
-        text = await answer.text()
-        assert answer.status < 300, text
-        return json.loads(text or "{}")
+        await buy(system, customer_id, *range(10, 11 + number % 3))
 
 
 async def create(system: Installation, api: Role, email: str) -> str:
@@ -123,6 +107,16 @@ async def sell(system: Installation, *orders: Mapping[str, object]) -> None:
     path = system.folder / "orders.jsonl"
     path.write_text("\n".join(map(json.dumps, orders)))
     await system.command("orders", "publish", str(path))
+
+
+async def buy(system: Installation, customer_id: str, *days: int) -> None:
+    """An order on each of these days, each an hour earlier in the day than the one before."""
+    times = [f"2024-03-{day}T{8 - number:02}:00:00Z" for number, day in enumerate(days)]
+    orders = [
+        an_order(f"{customer_id} {number}", 1, customer_id, placedAt=time)
+        for number, time in enumerate(times)
+    ]
+    await sell(system, *orders)
 
 
 async def is_exact(system: Installation, postgres: Postgres) -> bool:
@@ -158,13 +152,9 @@ async def test_the_documented_example_is_built_while_the_system_works(
         await die_midway(system, postgres, system.launch(*project, **user))
         worker = await system.start(*project, **user)
         jane = await create(system, api, "jane@example.com")
-        await sell(
-            system,
-            an_order("j1", 1, jane, placedAt="2024-03-10T08:00:00Z"),
-            an_order("j2", 1, jane, placedAt="2024-03-20T07:00:00Z"),
-        )
+        await buy(system, jane, 10, 20)
         await eventually(lambda: has_gap(postgres, jane, 9))
-        await sell(system, an_order("j2", 2, jane, status="cancelled"))
+        await sell(system, an_order(f"{jane} 1", 2, jane, status="cancelled"))
         await eventually(lambda: has_gap(postgres, jane, None))
         await ask(system, api, "DELETE", f"/user/{jane}")
     await eventually(lambda: is_exact(system, postgres))
@@ -185,11 +175,7 @@ async def test_it_goes_on_from_kafka_and_can_be_dropped(
     await system.command(*migrate)
     worker = await system.start(*(word for word in project if word != "--from-log"), **user)
     kim = await create(system, api, "kim@example.com")
-    await sell(
-        system,
-        an_order("k1", 1, kim, placedAt="2024-03-10T08:00:00Z"),
-        an_order("k2", 1, kim, placedAt="2024-03-13T08:00:00Z"),
-    )
+    await buy(system, kim, 10, 14)
     await eventually(lambda: has_gap(postgres, kim, 3))
     await eventually(lambda: is_exact(system, postgres))
     assert worker.failures == []
