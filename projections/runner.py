@@ -7,13 +7,15 @@ that is down is waited for, without end and without losing place.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Protocol
 
 import structlog
 
-from projections.applier import Applier
-from projections.checkpoint import Checkpoints
+from projections.checkpoint import Checkpoints, Move
+from projections.customers import Fact
 from projections.feed import Batch, Feed, Source
 from projections.observing import NoMetrics, Phase, ProjectionMetrics, ProjectionStatus
 from projections.store import CheckpointLost
@@ -27,13 +29,21 @@ RETRY_SECONDS_MAX = 2.0
 SHUTDOWN_TIMEOUT_SECONDS = 10.0
 
 
+class Applies(Protocol):
+    """One read model."""
+
+    async def apply(self, facts: Sequence[Fact], moves: Sequence[Move]) -> None:
+        """In one transaction. Raises CheckpointLost, where another worker has taken over a
+        partition; Unavailable; and what applying again would not mend."""
+
+
 class Runner:
     """Applies what a source gives. Run as many as there are partitions; beyond, they stand by."""
 
     def __init__(
         self,
         source: Source,
-        applier: Applier,
+        applier: Applies,
         log: EventLog,
         checkpoints: Checkpoints,
         *,

@@ -80,10 +80,15 @@ async def apply_migrations(postgres: Postgres) -> list[Migration]:
             for migration in missing[:1]:
                 await _apply(transaction, migration)
             if len(missing) <= 1:
-                await grant_rights(transaction, MIGRATION_OWNERS)
+                await grant(transaction)
         done += missing[:1]
         if len(missing) <= 1:
             return done
+
+
+async def grant(transaction: Transaction) -> None:
+    """Grant anew all that is written, with what this transaction has made."""
+    await grant_rights(transaction, MIGRATION_OWNERS)
 
 
 async def _apply(transaction: Transaction, migration: Migration) -> None:

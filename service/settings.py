@@ -136,6 +136,10 @@ class Settings(BaseSettings):
         168, ge=1, description="how long the events topic keeps a record"
     )
 
+    projection_modules: Annotated[str, StringConstraints(pattern=r"^([\w.]+(,[\w.]+)*)?$")] = Field(
+        "", description="modules of projections that are added: package.module[,package.module…]"
+    )
+
     data_directory: Path = Field(
         default_factory=default_data_directory,
         description="what `up` stores, and the master key; unset: for root /var/lib/customers,"

@@ -3,9 +3,9 @@
 --
 -- Invariant: readers see views, and only `projections` reads and writes what is behind them.
 
-REVOKE ALL ON ALL TABLES IN SCHEMA projection, read_model
+REVOKE ALL ON ALL TABLES IN SCHEMA projection, read_model, derived
     FROM PUBLIC, customers_api, customers_relay, customers_projections, customers_intake;
-REVOKE ALL ON ALL ROUTINES IN SCHEMA projection, read_model
+REVOKE ALL ON ALL ROUTINES IN SCHEMA projection, read_model, derived
     FROM PUBLIC, customers_api, customers_relay, customers_projections, customers_intake;
 
 GRANT USAGE ON SCHEMA read_model TO customers_api, customers_projections;
@@ -14,6 +14,12 @@ GRANT SELECT ON ALL TABLES IN SCHEMA read_model TO customers_api, customers_proj
 GRANT USAGE ON SCHEMA projection TO customers_projections;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA projection TO customers_projections;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA projection TO customers_projections;
+
+-- Projections that were added. What makes and drops their tables is the owner's business.
+GRANT USAGE ON SCHEMA derived TO customers_projections;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA derived TO customers_projections;
+REVOKE INSERT, DELETE ON derived.projection FROM customers_projections;
+GRANT EXECUTE ON FUNCTION derived.table_of, derived.read, derived.apply TO customers_projections;
 
 -- Each version of a read model has a schema of its own.
 DO $$

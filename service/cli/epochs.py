@@ -7,6 +7,7 @@ are one transaction; whatever a crash leaves afterwards is refused by the roles,
 from __future__ import annotations
 
 from projections.checkpoint import CUSTOMERS, follow_epoch
+from projections.derived import made_tables
 from service.cli.connections import kafka_config, migrated_database
 from service.cli.output import Failed, Json, moment, print_json, print_table, say
 from service.epochs import NewEpoch, RolesAtWork, begin_epoch, check_nobody_works, past_epochs
@@ -76,12 +77,14 @@ async def _begin(postgres: Postgres) -> NewEpoch:
     was made anew and is written whole."""
     async with postgres.transaction() as transaction:
         begun = await begin_epoch(transaction)
-        shown = await follow_epoch(transaction, CUSTOMERS, begun.ended, begun.epoch)
-        if shown > begun.position:
-            raise Failed(
-                f"The read model shows position {shown}, and the log ends at {begun.position}:"
-                " they are not of one backup. Restore the database whole. Nothing was changed."
-            )
+        added = [each.projection for each in await made_tables(transaction)]
+        for projection in (CUSTOMERS, *added):
+            shown = await follow_epoch(transaction, projection, begun.ended, begun.epoch)
+            if shown > begun.position:
+                raise Failed(
+                    f"The read model shows position {shown}, and the log ends at {begun.position}:"
+                    " they are not of one backup. Restore the database whole. Nothing was changed."
+                )
     return begun
 
 

@@ -14,6 +14,7 @@ import typer
 from service.cli.log import logs
 from service.cli.output import EXIT_FAILED, EXIT_WRONG_USE
 from service.cli.parked import parked
+from service.cli.projecting import projections
 from service.cli.rebuilding import rebuild, rebuild_worker
 from service.cli.running import AsJson, run, settings_of
 from service.cli.secure import erasures, keys, tenants, tokens
@@ -38,6 +39,7 @@ app.add_typer(logs, name="log")
 app.add_typer(parked, name="parked")
 app.command()(rebuild)
 app.command(hidden=True)(rebuild_worker)
+app.add_typer(projections, name="projections")
 
 
 @app.command()
@@ -99,20 +101,6 @@ def relay() -> None:
     from service.cli.relay import run_relay
 
     run_relay(settings)
-
-
-@app.command()
-def projections() -> None:
-    """Keep the read models up to date.
-
-    \b
-    Example:
-      CUSTOMERS_HTTP_PORT=9082 customers projections
-    """
-    settings = settings_of()
-    from service.cli.projections import run_projections
-
-    run_projections(settings)
 
 
 @intakes.callback()

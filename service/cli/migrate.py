@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.cli.connections import database, kafka_config
+from service.cli.derived import prepare_derived
 from service.cli.output import Failed, Json, print_json, say
 from service.cli.prepare import prepare_database, prepare_topics
 from service.migrations import Migration
@@ -20,6 +21,9 @@ async def migrate(settings: Settings, *, as_json: bool) -> None:
     """Database, master key, first tenant, topics. Raises Failed where topics are not as wanted."""
     done = await prepare_database(settings)
     _tell_database(done)
+    tables = await prepare_derived(settings)
+    for table in tables:
+        say(f"Database: derived.{table}.")
     await _tell_walls(settings)
     made: list[str] = []
     faults: list[str] = []
@@ -31,7 +35,14 @@ async def migrate(settings: Settings, *, as_json: bool) -> None:
         say(f"Kafka: {'made ' + ', '.join(made) if made else 'every topic exists'}.")
     if as_json:
         names: list[Json] = [f"{each.owner}/{each.number:04}_{each.name}" for each in done]
-        print_json({"migrations": names, "topics": [*made], "faults": [*faults]})
+        print_json(
+            {
+                "migrations": names,
+                "projections": [*tables],
+                "topics": [*made],
+                "faults": [*faults],
+            }
+        )
     if faults:
         raise Failed("; ".join(faults) + ".")
 

@@ -9,6 +9,7 @@ import structlog
 
 from projections.applier import Applier
 from projections.checkpoint import CUSTOMERS, Checkpoints
+from projections.derived import Derived
 from projections.kafka_feed import KafkaSource
 from projections.kept import Kept
 from projections.log_feed import LogSource
@@ -18,6 +19,7 @@ from projections.states import States
 from projections.store import Store
 from projections.versions import Served
 from service.cli.connections import kafka_config
+from service.cli.derived import build_derived, derived_named
 from service.cli.ground import Ground, ground, work
 from service.cli.operations import serve_operations
 from service.cli.role import PARTS_SHARE, run_role
@@ -30,9 +32,11 @@ from service.telemetry import Check, Health, ProjectionMeter, StatesMeter
 PROJECTIONS_PORT = 8082
 
 
-def run_projections(settings: Settings) -> None:
+def run_projections(settings: Settings, name: str, *, is_from_log: bool = False) -> None:
+    """`name`: CUSTOMERS, or that of a module. Raises ConfigurationError."""
+    derived = None if name == CUSTOMERS.name else derived_named(settings, name)
     run_role(
-        partial(_work, settings),
+        partial(_work, settings, derived, is_from_log),
         log_level=settings.log_level,
         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
     )
@@ -88,20 +92,30 @@ def states_checks(states: States) -> dict[str, Check]:
     return {STATES.name: is_working}
 
 
-async def _work(settings: Settings, stop: asyncio.Event) -> None:
-    config = kafka_config(settings, settings.require_kafka_bootstrap_servers())
+async def _work(
+    settings: Settings, derived: Derived | None, is_from_log: bool, stop: asyncio.Event
+) -> None:
+    config = None
+    if not is_from_log:
+        config = kafka_config(settings, settings.require_kafka_bootstrap_servers())
     async with (
         ground(settings, "projections", settings.require_database_dsn()) as base,
         asyncio.TaskGroup() as group,
     ):
-        runner = build_runner(base, config)
-        states = build_states(base, config)
-        broker = {"broker": broker_check(config.bootstrap_servers)}
-        parts = runner_checks(runner) | states_checks(states)
-        health = Health({**base.watch.checks, **broker, **parts})
+        runner = (
+            build_runner(base, config) if derived is None else build_derived(base, config, derived)
+        )
+        checks = base.watch.checks | runner_checks(runner)
+        if config is not None:
+            checks["broker"] = broker_check(config.bootstrap_servers)
+        if config is not None and derived is None:
+            states = build_states(base, config)
+            checks |= states_checks(states)
+            group.create_task(work(states, stop))
         group.create_task(base.watch.run(stop))
-        group.create_task(serve_operations(base, health, PROJECTIONS_PORT, stop))
-        structlog.get_logger().info("projections_started", projection=CUSTOMERS.name)
-        group.create_task(work(states, stop))
-        group.create_task(work(build_kept(base), stop))
+        if derived is None:
+            group.create_task(work(build_kept(base), stop))
+        group.create_task(serve_operations(base, Health(checks), PROJECTIONS_PORT, stop))
+        name = CUSTOMERS.name if derived is None else derived.table
+        structlog.get_logger().info("projections_started", projection=name)
         await work(runner, stop)

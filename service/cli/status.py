@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from projections.checkpoint import CUSTOMERS, Checkpoints
+from projections.derived import Made, made_tables, table_of
 from projections.state_store import STATES
 from projections.versions import active
 from service.cli.connections import kafka_config, migrated_database
@@ -53,6 +54,8 @@ async def print_status(settings: Settings, *, as_json: bool) -> None:
         written = await Checkpoints(postgres, STATES).position()
         if written or servers is not None:  # without a broker nobody keeps them
             projections.append(await _progress(STATES.name, log, head, written))
+        tables = await made_tables(postgres)
+        projections += [await _added(postgres, log, head, made) for made in tables]
     parts = [relay, *(replace(each, name=f"projection {each.name}") for each in projections)]
     down += [part.name for part in parts if part.is_down]
     if as_json:
@@ -89,6 +92,14 @@ async def _progress(name: str, log: EventLog, head: Head, position: int | None) 
     seconds = max(0.0, (datetime.now(UTC) - since).total_seconds())
     is_down = seconds > WAITING_SECONDS_MAX
     return Progress(name, position, head.position - position, seconds, is_down)
+
+
+async def _added(postgres: Postgres, log: EventLog, head: Head, made: Made) -> Progress:
+    """One that is built from the whole log is far behind for a while, and not down."""
+    position = await Checkpoints(postgres, made.projection).position()
+    part = await _progress(table_of(made.projection), log, head, position)
+    resting = (datetime.now(UTC) - made.moved_at).total_seconds()
+    return replace(part, is_down=part.is_down and resting > WAITING_SECONDS_MAX)
 
 
 def _row(part: Progress) -> list[str]:

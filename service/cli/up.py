@@ -58,6 +58,9 @@ async def _up(settings: Settings, as_json: bool, stop: asyncio.Event) -> None:
             }
         )
         await prepare_database(named)
+        from service.cli.derived import prepare_derived
+
+        await prepare_derived(named)
         async with (
             ground(named, "up", found.database_url) as base,
             asyncio.TaskGroup() as group,
@@ -75,6 +78,7 @@ async def _run_parts(
     group: asyncio.TaskGroup,
 ) -> None:
     from service.cli.api import serve_api
+    from service.cli.derived import build_derived, derived_modules
     from service.cli.intake import build_intake, intake_checks
     from service.cli.projections import (
         build_kept,
@@ -106,6 +110,8 @@ async def _run_parts(
     group.create_task(work(runner, stop))
     checks |= runner_checks(runner)
     group.create_task(work(build_kept(base), stop))
+    for derived in derived_modules(base.settings).values():
+        group.create_task(work(build_derived(base, config, derived), stop))
     group.create_task(base.watch.run(stop))
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     api = serve_api(base, Health(checks), port, stop, on_ready=listening.set_result)

@@ -29,6 +29,7 @@ UNION ALL SELECT 'read_model.contribution', count(*), count(*) FROM read_model.c
 UNION ALL SELECT 'read_model.parked', count(*), 0 FROM read_model.parked WHERE customer_id = $1  -- a position, and a reason
 UNION ALL SELECT 'read_model.outdated_state', count(*), 0 FROM read_model.outdated_state WHERE customer_id = $1  -- until it is sent
 UNION ALL SELECT 'read_model.rebuild_difference', count(*), 0 FROM read_model.rebuild_difference WHERE customer_id = $1  -- until it is read
+UNION ALL SELECT place, held, readable FROM read_model.derived_rows($1)  -- of projections that were added: none
 ORDER BY place;
 
 -- name: unread_schemas
@@ -51,6 +52,7 @@ ORDER BY place;
 SELECT schemaname || '.' || relname
 FROM pg_stat_user_tables
 WHERE (schemaname || '.' || relname IN ('vault.customer_key', 'log.email_claim')
-       OR schemaname LIKE 'customers\_v%' AND relname IN ('customer', 'profile', 'search'))
+       OR schemaname LIKE 'customers\_v%' AND relname IN ('customer', 'profile', 'search')
+       OR schemaname = 'derived' AND relname NOT IN ('projection', 'reached'))
   AND (n_dead_tup > 0 OR greatest(last_vacuum, last_autovacuum, '-infinity') < $1)
 ORDER BY schemaname, relname;

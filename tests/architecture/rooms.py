@@ -97,6 +97,7 @@ PURE_ROOMS = (
     *_rooms("identifiers errors upcasters events documents folding order customer list_request"),
     "projections.customers",
     "projections.documents",
+    "projections.derived.fold",
 )
 PURE_IMPORTS = _words(
     "__future__ base64 collections dataclasses datetime decimal enum functools hashlib itertools"

@@ -18,6 +18,7 @@ import pytest
 
 from service.http.asyncapi import STATE_TOPIC
 from tests.end_to_end.command import Running, call, run, running
+from tests.support.derived import write_example
 from tests.support.topics import read_topic
 
 FIELDS = ["url", "token", "docs", "databaseUrl", "kafkaBootstrapServers", "dataDirectory"]
@@ -247,6 +248,24 @@ def test_people_get_commands_that_work_as_they_stand(folder: Path) -> None:
         assert up.stop()[0] == 0
         assert up.process.stdout is not None
         assert up.process.stdout.read() == ""
+
+
+def test_projections_that_are_added_are_kept(folder: Path) -> None:
+    write_example(folder)
+    with running(
+        folder, "up", "--json", HTTP_PORT="0", PROJECTION_MODULES="second_order"
+    ) as process:
+        system = started(process)
+        assert system.create("sixth@example.com")[0] == 201
+
+        def is_up_to_date() -> bool:
+            told = run(folder, "status", "--json", DATABASE_URL=system.databaseUrl)
+            status = json.loads(told.stdout)
+            position = status["projections"]["second_order_v1"]["position"]
+            return bool(position == status["log"]["position"])
+
+        eventually(is_up_to_date)
+        assert process.stop()[0] == 0
 
 
 def output(command: str) -> str:

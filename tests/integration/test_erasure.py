@@ -23,7 +23,7 @@ from tests.support.vaults import VAULT
 TABLES = """
 SELECT table_schema || '.' || table_name FROM information_schema.columns
 WHERE column_name IN ('customer_id', 'id') AND data_type = 'text'
-  AND table_schema IN ('log', 'vault', 'customers_v1', 'projection')
+  AND table_schema IN ('log', 'vault', 'customers_v1', 'projection', 'derived')
 ORDER BY 1
 """
 LOOKED_AT_OTHERWISE = {"log.event"}  # each one is read and opened

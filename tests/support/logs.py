@@ -13,14 +13,15 @@ from service.event_log import Append, EventLog, Key
 from service.events import CustomerCreated, Event, Version
 from service.identifiers import CustomerId, new_customer_id
 from service.postgres import Postgres
+from service.vault import Vault
 from tests.support.histories import META
 from tests.support.vaults import VAULT
 
 
 @asynccontextmanager
-async def appending(postgres: Postgres) -> AsyncIterator[Appender]:
+async def appending(postgres: Postgres, vault: Vault = VAULT) -> AsyncIterator[Appender]:
     """An appender that runs for the length of the block."""
-    appender = Appender(postgres, VAULT)
+    appender = Appender(postgres, vault)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(appender.run())
         try:

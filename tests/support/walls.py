@@ -64,6 +64,11 @@ REFUSED_TO_ALL = (
     "CREATE TABLE public.mine (x integer)",
     "CREATE TABLE read_model.mine (x integer)",
     "CREATE TABLE customers_v1.mine (x integer)",
+    "CREATE TABLE derived.mine (x integer)",
+    "DELETE FROM derived.projection",
+    "INSERT INTO derived.projection (name, version, shape) VALUES ('x', 1, '')",
+    "SELECT derived.drop_version('x', 1)",
+    "SELECT place FROM read_model.derived_rows('x')",
     "CREATE FUNCTION public.mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
     "CREATE TEMPORARY TABLE mine (x integer)",
     "CREATE SCHEMA mine",
@@ -99,6 +104,7 @@ WRITES_LEASE = "UPDATE relay.lease SET expires_at = '-infinity'"
 WRITES_CHECKPOINT = "UPDATE projection.checkpoint SET position = 0"
 REFUSED = {
     API: (
+        "SELECT stream_version FROM derived.reached",
         *(FORGETS, RECORDS, RECORDS_ANY, READS_MODEL, WRITES_MODEL, WRITES_PROGRESS, WRITES_LEASE),
         WRITES_CHECKPOINT,
     ),
@@ -129,11 +135,13 @@ customers_relay U access log public relay vault
 customers_relay r access.master_key log.event log.head public.schema_migration vault.customer_key
 customers_relay arw relay.lease relay.progress
 customers_relay X log.page
-customers_projections U access log public read_model projection vault customers_v1
+customers_projections U access log public read_model projection vault customers_v1 derived
 customers_projections r access.master_key access.tenant log.event log.head log.stream
 customers_projections r public.schema_migration vault.customer_key read_model.*
-customers_projections arwd projection.* customers_v1.*
+customers_projections arwd projection.* customers_v1.* derived.reached
+customers_projections rw derived.projection
 customers_projections X log.page projection.* customers_v1.*
+customers_projections X derived.table_of derived.read derived.apply
 customers_intake U access log public
 customers_intake r access.master_key log.head public.schema_migration
 customers_intake X log.record_orders
@@ -166,7 +174,7 @@ SELECT named.name FROM (
       AND has_table_privilege('public', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
 ) AS named
 """
-SCHEMAS = ("log", "access", "vault", "relay", "projection", "read_model", "customers_v1")
+SCHEMAS = ("log", "access", "vault", "relay", "projection", "read_model", "customers_v1", "derived")
 LETTERS = {
     "SELECT": "r",
     "INSERT": "a",

@@ -6,6 +6,7 @@ Invariant: a role that was started ends with the block of `installed`, whatever 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -138,6 +139,18 @@ class Installation:
             lines = (await answer.text()).splitlines()
         found = [line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")]
         return float(found[0]) if found else 0.0
+
+
+async def ask(
+    system: Installation, api: Role, method: str, path: str, body: object = None
+) -> dict[str, object]:
+    """What the API answers to a request that it has to grant."""
+    async with system.session.request(
+        method, api.url + path, json=body, headers=system.headers
+    ) as answer:
+        text = await answer.text()
+        assert answer.status < 300, text
+        return json.loads(text or "{}")
 
 
 @asynccontextmanager

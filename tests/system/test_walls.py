@@ -17,7 +17,7 @@ from service.rights import ROLES
 from tests.end_to_end.command import run
 from tests.support.topics import events_of, eventually, read_topic
 from tests.support.users import users_of
-from tests.system.installation import Installation, Role
+from tests.system.installation import Installation, Role, ask
 
 END_TIMEOUT_SECONDS = 20.0
 PROCESSES = {role.removeprefix("customers_"): role for role in ROLES}
@@ -31,17 +31,6 @@ FROM pg_stat_activity WHERE datname = current_database() AND application_name LI
 async def users(installation: Installation) -> AsyncIterator[Mapping[str, str]]:
     async with users_of(installation.database_url) as urls:
         yield urls
-
-
-async def ask(
-    system: Installation, api: Role, method: str, path: str, body: object = None
-) -> dict[str, object]:
-    async with system.session.request(
-        method, api.url + path, json=body, headers=system.headers
-    ) as answer:
-        text = await answer.text()
-        assert answer.status < 300, text
-        return json.loads(text or "{}")
 
 
 async def publish_order(system: Installation, customer_id: str) -> None:
