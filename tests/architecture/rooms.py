@@ -56,8 +56,9 @@ MAY_IMPORT: Rooms = {
     "service.relay": _rooms(
         "documents errors event_log events identifiers kafka postgres telemetry"
     ),
+    "service.standing": _rooms("event_log events postgres"),
     "service.order_intake": _rooms(
-        "appender errors event_log events identifiers kafka order postgres telemetry"
+        "appender errors event_log events identifiers kafka order postgres standing telemetry"
     ),
     "service.erasure": _rooms("errors event_log events identifiers kafka postgres vault"),
     "service.verification": _rooms(
