@@ -75,10 +75,8 @@ class Pages:
 
     def overview(self, viewer: Viewer, seen: Overview, *, refreshes: bool) -> bytes:
         standing = seen.standing
-        charts: dict[str, Chart] = {
-            part.name: chart(standing.minutes, part) for part in standing.parts
-        }
-        partitions = sorted({number for part in standing.parts for number in part.partitions})
+        charts: dict[str, Chart] = {part.name: chart(standing.minutes, part) for part in seen.parts}
+        partitions = sorted({number for part in seen.parts for number in part.partitions})
         return self._page(
             "overview.html",
             viewer=viewer,

@@ -28,14 +28,14 @@ _HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": POLICY,
     "Referrer-Policy": "same-origin",
 }
-_HTML = {hdrs.CONTENT_TYPE: "text/html; charset=utf-8"}
+_HTML: Mapping[str, str] = {**_HEADERS, hdrs.CONTENT_TYPE: "text/html; charset=utf-8"}
 
 Answering: TypeAlias = Callable[[web.BaseRequest, str, list[str]], Awaitable[web.StreamResponse]]
 """Answers a request, given its id and the path's parts that stand in braces."""
 
 
 def html(page: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, body=page, headers={**_HEADERS, **_HTML, **(headers or {})})
+    return web.Response(status=status, body=page, headers={**_HTML, **(headers or {})})
 
 
 def see_other(path: str) -> web.Response:
@@ -44,10 +44,14 @@ def see_other(path: str) -> web.Response:
 
 
 def file_of(file: StaticFile) -> Answering:
-    kept = {hdrs.CONTENT_TYPE: file.media_type, hdrs.CACHE_CONTROL: f"max-age={FILE_SECONDS}"}
+    headers: Mapping[str, str] = {
+        **_HEADERS,
+        hdrs.CONTENT_TYPE: file.media_type,
+        hdrs.CACHE_CONTROL: f"max-age={FILE_SECONDS}",
+    }
 
     async def answer(_: web.BaseRequest, __: str, ___: list[str]) -> web.StreamResponse:
-        return web.Response(body=file.body, headers={**_HEADERS, **kept})
+        return web.Response(body=file.body, headers=headers)
 
     return answer
 

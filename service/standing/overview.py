@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.standing.parts import STALLED_SECONDS, Standing
+from service.standing.parts import STALLED_SECONDS, Part, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,14 @@ class Overview:
     kafka: KafkaSide | None
 
     @property
+    def parts(self) -> Sequence[Part]:
+        """Those that there should be: a relay only where there is a Kafka, or once was one."""
+        has_relay = self.kafka is not None or self.standing.relay.position is not None
+        return self.standing.parts if has_relay else self.standing.projections
+
+    @property
     def stalled(self) -> Sequence[str]:
         """The names of those that do not go on though they should."""
-        standing, orders = self.standing, self.kafka.orders if self.kafka else None
-        follows = [standing.relay] if self.kafka or standing.relay.position is not None else []
-        names = [part.name for part in (*follows, *standing.projections) if part.is_stalled]
+        names = [part.name for part in self.parts if part.is_stalled]
+        orders = self.kafka.orders if self.kafka is not None else None
         return [*names, "intake"] if orders is not None and orders.is_stalled else names

@@ -74,6 +74,7 @@ async def test_the_overview_tells_log_and_followers(api: Api, database: str) -> 
     assert "Projection customers" in text
     assert "Nothing that follows the log is more than" in text
     assert "No Kafka is named here" in text
+    assert "Relay" not in text
     assert "http-equiv" not in (await visitor.get()).body
     assert 'http-equiv="refresh"' in (await visitor.get("/console?refresh=on")).body
 

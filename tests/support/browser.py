@@ -17,9 +17,11 @@ from typing import Literal
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 BROWSER, DRIVER = "chromium", "chromedriver"
 LOAD_TIMEOUT_SECONDS = 30.0
@@ -53,6 +55,18 @@ class Browser:
     def runs_scripts(self) -> bool:
         self.driver.get(_SCRIPT_TELLS)
         return self.driver.title == "on"
+
+    def arrive(self, url: str) -> None:
+        """Wait for a page that was gone to by a click."""
+        WebDriverWait(self.driver, LOAD_TIMEOUT_SECONDS).until(
+            lambda driver: driver.current_url == url, f"expected {url}, and this is {self.url}"
+        )
+
+    def reads(self, words: str, selector: str = "body") -> None:
+        """Wait until a part of the page says so."""
+        WebDriverWait(
+            self.driver, LOAD_TIMEOUT_SECONDS, ignored_exceptions=[StaleElementReferenceException]
+        ).until(lambda _: words in self.text(selector), f"{words!r} is not shown")
 
     def open(self, url: str) -> None:
         self.driver.get(url)
