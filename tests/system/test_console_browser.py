@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.support.browser import Browser, browsing
-from tests.support.topics import eventually
+from tests.support.topics import eventually, read_topic
 from tests.system.installation import Installation, Role
 
 pytestmark = pytest.mark.timeout(240)
@@ -66,12 +66,18 @@ class Shop:
         file.write_text("".join(f"{json.dumps(order)}\n" for order in orders))
         await self.system.command("orders", "publish", str(file))
         await eventually(self.is_sold, 40)
+        await eventually(self.is_put_aside, 40)
 
     async def is_sold(self) -> bool:
         async with self.system.session.get(
             f"{self.api.url}/user?q=janet&minOrders=1", headers=self.system.headers
         ) as answer:
             return answer.status == 200 and (await answer.json())["count"] == 1
+
+    async def is_put_aside(self) -> bool:
+        prefix = self.system.settings["KAFKA_TOPIC_PREFIX"]
+        topic = f"{prefix}commerce.orders.v1.dlq"
+        return bool(await read_topic(self.system.bootstrap_servers, topic))
 
 
 @pytest.fixture(scope="module")
