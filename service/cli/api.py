@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 
 from service.appender import Appender
+from service.cli.connections import kafka_config
 from service.cli.ground import Ground, ground
 from service.cli.issuer import json_web_tokens
 from service.cli.role import PARTS_SHARE, run_role
@@ -19,6 +20,7 @@ from service.cli.watch import broker_check
 from service.command_handler import CommandHandler
 from service.event_log import EventLog
 from service.http.app import App, Dependencies, build_app
+from service.http.console import ConsoleParts
 from service.http.operations import operations_pages
 from service.http.pages import documentation_pages
 from service.http.rate_limit import RateLimit
@@ -132,7 +134,14 @@ def _app(
         **documentation_pages(),
     }
     observer = RequestMetrics(meter.http_request_duration_seconds)
-    return build_app(observer, pages, dependencies)
+    return build_app(observer, pages, dependencies, console=_console(ground))
+
+
+def _console(ground: Ground) -> ConsoleParts:
+    from service.cli.overview import KeptLook
+
+    config = kafka_config(ground.settings, ground.settings.kafka_bootstrap_servers or "")
+    return ConsoleParts(KeptLook(ground.postgres, config), ground.key.subkey("console session"))
 
 
 async def _work(

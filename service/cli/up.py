@@ -199,6 +199,7 @@ def _welcome(url: str, token: str, found: Servers) -> str:
 Customers is ready at {url}
 
   Docs      {url}/docs
+  Console   {url}/console  (sign in with the token)
   Token     {token}  (every scope, tenant default; a new one at each start)
   Database  {mask_url(found.database_url)}
   Kafka     {kafka}

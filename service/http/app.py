@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import structlog
 from aiohttp import hdrs, web
@@ -36,6 +36,9 @@ from service.http.routes import VERSION_PREFIX, Route
 from service.http.slots import Slots
 from service.http.tags import Tags
 from service.http.writes import Commands, Writes
+
+if TYPE_CHECKING:
+    from service.http.console import Console, ConsoleParts
 
 UNKNOWN_ROUTE = "unknown"  # the metrics' label for paths that nothing answers
 
@@ -70,8 +73,14 @@ class App:
     """Answers requests; `serve` puts it behind a port."""
 
     def __init__(
-        self, router: Router[Answering], observer: RequestObserver, *, has_rate_limit: bool
+        self,
+        router: Router[Answering],
+        observer: RequestObserver,
+        *,
+        has_rate_limit: bool,
+        console: Console | None = None,
     ) -> None:
+        self._console = console
         self._has_rate_limit = has_rate_limit
         self._router = router
         self._observer = observer
@@ -87,7 +96,7 @@ class App:
         try:
             response = await self._answer(request, request_id, found)
         except Exception as error:  # the top of every request
-            response = problem_response(self._refusal(error, request_id), request_id)
+            response = self._problem(request, self._refusal(error, request_id), request_id)
         finally:
             self.in_flight -= 1
         response.headers[X_REQUEST_ID] = request_id
@@ -118,6 +127,12 @@ class App:
             check_expectation(request)
         return answering(request, request_id, parts)
 
+    def _problem(self, request: web.BaseRequest, refusal: Refused, request_id: str) -> web.Response:
+        """As a page, where people look."""
+        if self._console is not None and self._console.has(request.rel_url.raw_path):
+            return self._console.problem(refusal, request_id)
+        return problem_response(refusal, request_id)
+
     def _refusal(self, error: Exception, request_id: str) -> Refused:
         refusal = refused(error)
         if refusal is None:
@@ -133,11 +148,14 @@ def build_app(
     pages: Mapping[str, Page],
     dependencies: Dependencies | None = None,
     more_routes: Sequence[tuple[Route, Handler]] = (),
+    console: ConsoleParts | None = None,
 ) -> App:
     """`pages` by path, for every role; the customer routes where there are dependencies.
 
-    `more_routes` are routes of other rooms' making, checked just like the customer routes.
+    `more_routes` are routes of other rooms' making, checked just like the customer routes. The
+    console stands beside customer routes only.
     """
+    shown: Console | None = None
     router: Router[Answering] = Router()
     for path, page in pages.items():
         router.add("GET", path, _without_token(page))
@@ -156,8 +174,20 @@ def build_app(
                     large_answers,
                 )
                 router.add(route.method, prefix + route.path, endpoint)
+        if console is not None:
+            from service.http.console import Console  # and the templates, which no other role needs
+
+            shown = Console(
+                console,
+                dependencies.queries,
+                dependencies.authenticator,
+                dependencies.rate_limit,
+                large_answers,
+            )
+            for (method, path), answering in shown.routes().items():
+                router.add(method, path, answering)
     has_rate_limit = dependencies is not None and dependencies.rate_limit is not None
-    return App(router, observer, has_rate_limit=has_rate_limit)
+    return App(router, observer, has_rate_limit=has_rate_limit, console=shown)
 
 
 def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler]]:

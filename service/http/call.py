@@ -39,7 +39,7 @@ class Call:
     @property
     def customer_id(self) -> CustomerId:
         """Raises NotFound for what can name no customer."""
-        return CustomerId(_opaque(self.parts[0], "customer_not_found"))
+        return opaque_customer_id(self.parts[0])
 
     @property
     def address_id(self) -> AddressId:
@@ -59,6 +59,11 @@ def json_response(status: int, body: bytes, headers: dict[str, str]) -> web.Resp
 
 def empty_response(status: int, headers: dict[str, str]) -> web.Response:
     return web.Response(status=status, headers={**COMMON_HEADERS, **headers})
+
+
+def opaque_customer_id(text: str) -> CustomerId:
+    """Raises NotFound for what can name no customer."""
+    return CustomerId(_opaque(text, "customer_not_found"))
 
 
 def _opaque(text: str, code: str) -> str:

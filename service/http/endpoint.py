@@ -59,7 +59,7 @@ class Endpoint:
         if principal is None:
             raise Refused("invalid_token")
         if self._rate_limit is not None:
-            _admit(request, principal, self._rate_limit)
+            admit(request, principal, self._rate_limit)
         check_scope(principal, self._route.scope)
         epoch = self._epoch()
         _check_epoch(request, epoch)
@@ -85,7 +85,7 @@ class Endpoint:
                 return await self._handler(call)
 
 
-def _admit(request: web.BaseRequest, principal: Principal, rate_limit: RateLimit) -> None:
+def admit(request: web.BaseRequest, principal: Principal, rate_limit: RateLimit) -> None:
     """Raises Refused `rate_limited` with how long to wait."""
     allowance = rate_limit.take((principal.tenant, principal.actor.id))
     tell(request, allowance)

@@ -110,11 +110,17 @@ def problem_response(refusal: Refused, request_id: str) -> web.Response:
     if refusal.current_version is not None:
         problem["currentVersion"] = refusal.current_version
     headers = {**COMMON_HEADERS, hdrs.CONTENT_TYPE: PROBLEM_JSON, **refusal.headers}
-    if code in RETRY_AFTER_CODES:
-        headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(refusal.retry_after_seconds)))
+    headers |= retry_headers(refusal)
     if code in AUTHENTICATE:
         headers[hdrs.WWW_AUTHENTICATE] = AUTHENTICATE[code]
     return web.Response(status=status, body=orjson.dumps(problem), headers=headers)
+
+
+def retry_headers(refusal: Refused) -> Mapping[str, str]:
+    """When to come again, where that helps."""
+    if refusal.code not in RETRY_AFTER_CODES:
+        return {}
+    return {hdrs.RETRY_AFTER: str(max(1, math.ceil(refusal.retry_after_seconds)))}
 
 
 def _known(code: str) -> ProblemCode:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
@@ -24,6 +24,13 @@ REQUEST_TIMEOUT_SECONDS = 10.0
 STOP_TIMEOUT_SECONDS = 5.0
 FETCH_WAIT_MILLISECONDS = 20
 BATCH_RECORDS_MAX = 1_000
+
+
+class Ahead(NamedTuple):
+    """The first record that is not read yet, and how many places there are from it to the end."""
+
+    first: ConsumedRecord
+    places: int
 
 
 class _Consumer(Protocol):
@@ -98,6 +105,13 @@ class Shelf:
                 place = self._place(partition)
                 self._consumer.assign([place])
                 return await self._consumer.committed(place) or 0
+
+    async def first_after(self, partition: int, offset: int) -> Ahead | None:
+        """What lies from `offset` on, as of the first answer; None where there is no record."""
+        async for records in self.read(partition, offset):
+            end = self._consumer.highwater(self._place(partition)) or 0
+            return Ahead(records[0], max(1, end - records[0].offset))
+        return None
 
     async def set_bookmark(self, partition: int, offset: int) -> None:
         """Of the partition that was read last."""

@@ -5,11 +5,12 @@ is recorded only with a higher version than before, so nothing is counted twice,
 messages changes the result. What cannot be taken in is put aside whole, and everything goes on.
 """
 
-from service.order_intake.dead_letters import Redriven, redrive
+from service.order_intake.dead_letters import Redriven, redrive, waiting_letters
 from service.order_intake.intake import Intake
 from service.order_intake.message import REASONS, OrderMessage, Reason, Unusable, read_message
 from service.order_intake.observing import IntakeMetrics, IntakeStatus, NoMetrics
 from service.order_intake.recorder import Outcome, Recorder
+from service.order_intake.waiting import waiting_orders
 
 __all__ = [
     "REASONS",
@@ -25,4 +26,6 @@ __all__ = [
     "Unusable",
     "read_message",
     "redrive",
+    "waiting_letters",
+    "waiting_orders",
 ]

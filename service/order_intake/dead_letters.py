@@ -7,6 +7,7 @@ large for a broker is left where it is: then the dead letter says so, and where 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -23,10 +24,12 @@ from service.kafka import (
     TopicDescription,
     Topics,
 )
-from service.order_intake.message import Unusable
+from service.order_intake.message import REASONS, Unusable
+from service.standing import Letters
 
 PREFIX = "dlq_"
 LETTER_BYTES_MAX = 1_000_000  # with what is added still below brokers' default of 1,048,588
+LETTERS_COUNTED_MAX = 10_000  # by whoever only looks
 _REASON = "dlq_reason"
 _LEFT_OUT = "dlq_left_out"  # key, value and headers of so many bytes
 _TIMESTAMP = "dlq_timestamp"  # of the record as it came, in milliseconds
@@ -122,6 +125,28 @@ async def oldest_age_seconds(config: KafkaConfig, now: datetime) -> float:
                 oldest_ms.append(records[0].timestamp_ms)
                 break
     return max(0.0, now.timestamp() - min(oldest_ms) / 1_000) if oldest_ms else 0.0
+
+
+async def waiting_letters(config: KafkaConfig, now: datetime) -> Letters:
+    """The same letters, counted by their reasons; up to LETTERS_COUNTED_MAX. Raises Unavailable."""
+    reasons: Counter[str] = Counter()
+    oldest_ms = now.timestamp() * 1_000
+    async with _open(config) as (shelf, topic):
+        for partition in range(topic.partitions):
+            start = await shelf.bookmark(partition)
+            async for records in shelf.read(partition, start):
+                reasons.update(map(_reason, records))
+                oldest_ms = min(oldest_ms, records[0].timestamp_ms)
+                if reasons.total() >= LETTERS_COUNTED_MAX:
+                    break
+    seconds = max(0.0, now.timestamp() - oldest_ms / 1_000)
+    return Letters(dict(sorted(reasons.items())), seconds, reasons.total() >= LETTERS_COUNTED_MAX)
+
+
+def _reason(record: ConsumedRecord) -> str:
+    """Only a code of ours is told: anybody may write to a topic."""
+    given = dict(record.headers).get(_REASON, b"").decode(errors="replace")
+    return given if given in REASONS else "unknown"
 
 
 def _matches(record: ConsumedRecord, reason: str | None, key: bytes | None) -> bool:

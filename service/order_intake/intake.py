@@ -21,6 +21,7 @@ from service.order_intake.dead_letters import dead_letter, oldest_age_seconds
 from service.order_intake.message import OrderMessage, Unusable, read_message
 from service.order_intake.observing import IntakeMetrics, IntakeStatus, NoMetrics, Phase
 from service.order_intake.recorder import Outcome, Recorder
+from service.order_intake.waiting import intake_group
 from service.postgres import Postgres
 
 BATCH_MESSAGES_MAX = 2_000
@@ -136,8 +137,7 @@ class Intake:
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[_Session]:
-        """The group's name has the topic's id and the log's epoch: what was committed for another
-        topic, or for a log that was set back since, is not trusted. The topic is read again."""
+        """Links of this turn, all or none."""
         config, name = self._config, self._config.orders_topic.name
         epoch = (await self._log.head()).epoch
         await self._recorder.probe()  # a right that is missing is not left for the first order
@@ -147,7 +147,7 @@ class Intake:
             found = await topics.describe(name)
             if found is None:
                 raise Unavailable("broker_unavailable", f"There is no topic {name}: run migrate.")
-            group_id = f"{config.topic_prefix}orders-intake-{found.id}-{epoch}"
+            group_id = intake_group(config, found, epoch)
             self._waiting.clear()
             async with (
                 Producer.connect(config) as producer,

@@ -12,22 +12,24 @@ SELECT epoch, position, recorded_at FROM log.head;
 SELECT position, id FROM log.event WHERE position = ANY ($1) ORDER BY position;
 
 -- name: last_older_than
--- Position of the last event older than $1 seconds, 0 = none: a binary search, for times never go
--- back as positions rise. Where events are missing the next one that is there is asked; each step
--- halves what is left all the same, so there is an end.
+-- For each of the ages $1, in seconds: position of the last event that is older, 0 = none. A binary
+-- search, for times never go back as positions rise. Where events are missing the next one that is
+-- there is asked; each step halves what is left all the same, so there is an end.
 WITH RECURSIVE search AS (
-    SELECT 0::bigint AS low, head.position AS high FROM log.head
+    SELECT asked.number, asked.seconds, 0::bigint AS low, head.position AS high
+    FROM log.head, unnest($1::float8[]) WITH ORDINALITY AS asked (seconds, number)
     UNION ALL
-    SELECT CASE WHEN event.is_older THEN event.position ELSE search.low END,
+    SELECT search.number, search.seconds,
+           CASE WHEN event.is_older THEN event.position ELSE search.low END,
            CASE WHEN event.is_older THEN search.high ELSE (search.low + search.high + 1) / 2 - 1 END
     FROM search
     LEFT JOIN LATERAL (
-        SELECT event.position, event.recorded_at < now() - make_interval(secs => $1) AS is_older
+        SELECT event.position, event.recorded_at < now() - make_interval(secs => search.seconds) AS is_older
         FROM log.event WHERE event.position >= (search.low + search.high + 1) / 2 ORDER BY event.position LIMIT 1
     ) AS event ON true
     WHERE search.low < search.high
 )
-SELECT coalesce(min(low), 0) FROM search WHERE low >= high;
+SELECT min(low) FROM search WHERE low >= high GROUP BY number ORDER BY number;
 
 -- name: read_log
 SELECT log_end, "position", id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at,

@@ -27,6 +27,9 @@ GRANT USAGE ON SCHEMA vault TO customers_api;
 GRANT SELECT ON log.event, log.stream, log.idempotency, vault.customer_key, vault.wrapping_key,
     access.tenant, access.token TO customers_api;
 GRANT EXECUTE ON FUNCTION log.append, log.find_appended, log.forget_old_keys TO customers_api;
+-- Its console shows how far publishing is.
+GRANT USAGE ON SCHEMA relay TO customers_api;
+GRANT SELECT ON relay.lease, relay.progress TO customers_api;
 
 -- relay: reads and opens the whole log, and keeps its place.
 GRANT USAGE ON SCHEMA vault, relay TO customers_relay;

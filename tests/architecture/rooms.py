@@ -56,8 +56,9 @@ MAY_IMPORT: Rooms = {
     "service.relay": _rooms(
         "documents errors event_log events identifiers kafka postgres telemetry"
     ),
+    "service.standing": _rooms("event_log events postgres"),
     "service.order_intake": _rooms(
-        "appender errors event_log events identifiers kafka order postgres telemetry"
+        "appender errors event_log events identifiers kafka order postgres standing telemetry"
     ),
     "service.erasure": _rooms("errors event_log events identifiers kafka postgres vault"),
     "service.verification": _rooms(
@@ -67,9 +68,10 @@ MAY_IMPORT: Rooms = {
     "service.queries": _rooms(
         "customer documents errors event_log events folding identifiers list_request order postgres"
     ),
+    "service.console": _rooms("documents events order standing"),
     "service.http": _rooms(
-        "command_handler customer documents errors event_log events folding identifiers"
-        " list_request order queries telemetry tokens upcasters"
+        "command_handler console customer documents errors event_log events folding identifiers"
+        " list_request order queries standing telemetry tokens upcasters"
     ),
     "service.embedded": _rooms(""),
 }
@@ -85,6 +87,7 @@ BORDERS: Mapping[str, frozenset[str]] = {
     "asyncpg": _rooms("postgres"),
     "aiokafka": _rooms("kafka"),
     "aiohttp": _rooms("http"),
+    "jinja2": _rooms("console"),
     "typer": _rooms("cli"),
     "rich": _rooms("cli"),
     "pydantic_settings": _rooms("settings"),

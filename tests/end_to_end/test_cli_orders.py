@@ -5,47 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 from service.embedded.child_process import free_port
 from tests.end_to_end.command import PROGRAM, call, environment, run, running
-from tests.servers.server import Handle
-from tests.support.orders import Shop, add_tenant, an_order
-from tests.support.relays import a_world
+from tests.end_to_end.shop import Installation
+from tests.support.orders import an_order
 from tests.support.topics import eventually
 from tests.support.vaults import KEY
-
-
-@dataclass
-class Installation:
-    """A shop, and what its commands are told."""
-
-    shop: Shop
-    folder: Path
-    settings: dict[str, str]
-
-    def run(self, *arguments: str) -> tuple[int, str, list[str]]:
-        result = run(self.folder, *arguments, **self.settings)
-        return result.returncode, result.stdout, result.stderr.splitlines()
-
-
-@pytest.fixture
-async def installed(
-    database: str, kafka_server: Handle, topic_suffix: str, tmp_path: Path
-) -> AsyncIterator[Installation]:
-    async with a_world(database, kafka_server, topic_suffix) as world:
-        await add_tenant(world.postgres, "default")
-        settings = {
-            "DATABASE_URL": database,
-            "KAFKA_BOOTSTRAP_SERVERS": world.config.bootstrap_servers,
-            "KAFKA_TOPIC_PREFIX": world.config.topic_prefix,
-            "KAFKA_IDEMPOTENCE": str(world.config.idempotence).lower(),
-        }
-        yield Installation(Shop(world), tmp_path, settings)
 
 
 def lines(*orders: object) -> str:

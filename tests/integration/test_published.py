@@ -52,11 +52,7 @@ async def publish_ten(world: World) -> None:
 
 async def ask(world: World, database: str, folder: Path) -> tuple[Shown, str]:
     """What the command shows, and what it tells people."""
-    settings = {
-        "DATABASE_URL": database,
-        "KAFKA_BOOTSTRAP_SERVERS": world.config.bootstrap_servers,
-        "KAFKA_TOPIC_PREFIX": world.config.topic_prefix,
-    }
+    settings = world.settings(database)
     result = await asyncio.to_thread(run, folder, "status", "--json", **settings)
     return Shown.model_validate(json.loads(result.stdout)["relay"]), result.stderr
 

@@ -14,14 +14,17 @@ from multidict import CIMultiDictProxy
 from prometheus_client import CollectorRegistry, Histogram
 from yarl import URL
 
+from service.cli.overview import KeptLook
 from service.command_handler import CommandHandler
 from service.event_log import EventLog
 from service.http.app import App, Dependencies, build_app
+from service.http.console import ConsoleParts
 from service.http.operations import operations_pages
 from service.http.pages import documentation_pages
 from service.http.rate_limit import RateLimit
 from service.http.request_metrics import RequestMetrics
 from service.http.server import serve
+from service.kafka import KafkaConfig
 from service.postgres import POOL_SIZE_MAX, Postgres
 from service.queries import Feed, Queries
 from service.telemetry import Readiness
@@ -163,7 +166,9 @@ async def serving_api(
             rate_limit=rate_limit,
         )
         pages = {**operations_pages(ready, lambda: b"# none\n"), **documentation_pages()}
-        app = build_app(request_metrics(), pages, dependencies)
+        # Without a Kafka, as an API may be that is told of none.
+        console = ConsoleParts(KeptLook(postgres, KafkaConfig("")), KEY.subkey("console session"))
+        app = build_app(request_metrics(), pages, dependencies, console=console)
         token = await tokens.create("default", SCOPES, currency="USD", name="tests")
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_SECONDS)
         async with (

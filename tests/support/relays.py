@@ -92,6 +92,15 @@ class World:
             batch_events_max=batch_events_max,
         )
 
+    def settings(self, database_url: str) -> dict[str, str]:
+        """What a command has to be told, without the prefix."""
+        return {
+            "DATABASE_URL": database_url,
+            "KAFKA_BOOTSTRAP_SERVERS": self.config.bootstrap_servers,
+            "KAFKA_TOPIC_PREFIX": self.config.topic_prefix,
+            "KAFKA_IDEMPOTENCE": str(self.config.idempotence).lower(),
+        }
+
     async def append(self, customers: int) -> None:
         """A creation and two changes for each of so many new customers, all at once."""
         creations = [a_creation(f"{uuid4().hex}@example.com") for _ in range(customers)]

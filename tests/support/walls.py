@@ -126,10 +126,11 @@ REFUSED = {
 # All that is granted, by the letters of PostgreSQL: r SELECT, a INSERT, w UPDATE, d DELETE,
 # X EXECUTE, U USAGE. The read models are granted whole, so they are named by their schema.
 GRANTED = """
-customers_api U access log public read_model vault
+customers_api U access log public read_model relay vault
 customers_api r access.master_key access.tenant access.token
 customers_api r log.event log.head log.idempotency log.stream
 customers_api r public.schema_migration vault.customer_key vault.wrapping_key read_model.*
+customers_api r relay.lease relay.progress
 customers_api X log.append log.find_appended log.forget_old_keys
 customers_relay U access log public relay vault
 customers_relay r access.master_key log.event log.head public.schema_migration vault.customer_key

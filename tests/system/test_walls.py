@@ -33,6 +33,16 @@ async def users(installation: Installation) -> AsyncIterator[Mapping[str, str]]:
         yield urls
 
 
+async def look_around(system: Installation, api: Role) -> str:
+    """The console's overview."""
+    form, home = {"token": system.token}, f"{api.url}/console"
+    async with system.session.post(f"{home}/sign-in", data=form, allow_redirects=False) as answer:
+        cookie = answer.headers["Set-Cookie"].partition(";")[0]
+    async with system.session.get(home, headers={"Cookie": cookie}) as answer:
+        assert answer.status == 200
+        return await answer.text()
+
+
 async def publish_order(system: Installation, customer_id: str) -> None:
     order = {
         "orderId": "ord_9", "orderVersion": 1, "customerId": customer_id, "status": "paid",
@@ -84,6 +94,9 @@ async def _live(system: Installation, api: Role) -> None:
     assert (await ask(system, api, "GET", f"{path}/orders"))["count"] == 1
     assert (await ask(system, api, "GET", f"{path}?version=1"))["firstName"] == "Jane"
     assert (await ask(system, api, "GET", f"{path}/events"))["events"]
+    overview = await look_around(system, api)
+    assert "a relay holds the lease" in overview
+    assert "Intake of orders" in overview
     await ask(system, api, "GET", f"{path}/export")
     await ask(system, api, "DELETE", path)
 
