@@ -13,6 +13,7 @@ import typer
 
 from service.cli.log import logs
 from service.cli.output import EXIT_FAILED, EXIT_WRONG_USE
+from service.cli.outward import export, export_worker, replay
 from service.cli.parked import parked
 from service.cli.running import AsJson, run, settings_of
 from service.cli.secure import erasures, keys, tenants, tokens
@@ -35,6 +36,9 @@ app.add_typer(erasures, name="erase")
 app.add_typer(keys, name="keys")
 app.add_typer(logs, name="log")
 app.add_typer(parked, name="parked")
+app.command()(export)
+app.command(hidden=True)(export_worker)
+app.command()(replay)
 
 
 @app.command()
