@@ -20,6 +20,7 @@ import uvloop
 
 from benchmarks import wrk
 from benchmarks.backlog import Backlog
+from benchmarks.exporting import measure_export
 from benchmarks.figures import Figure
 from benchmarks.intake import measure_intake
 from benchmarks.overload import measure_overload
@@ -36,7 +37,7 @@ from tests.servers.choice import look_around, order_kafka
 from tests.servers.kafka import start_kafka
 from tests.servers.server import ServerUnavailable
 
-PARTS = (*GROUPS, "pipeline", "visible", "overload", "rebuild", "intake")
+PARTS = (*GROUPS, "pipeline", "visible", "overload", "rebuild", "intake", "export")
 SCOPES = "customers:read,customers:write"
 DELIVERIES = ("exactly-once", "at-least-once")
 EXIT_FAILED = 1
@@ -102,8 +103,10 @@ async def _measure(
         figures += await measure_overload(service, token, sizes.overload_seconds, tell)
     if "rebuild" in wanted:
         figures += await measure_rebuild(service, sizes.customers, tell)
-    if "intake" in wanted:  # last: nobody has to publish or to show what it records
+    if "intake" in wanted:  # late: nobody has to publish or to show what it records
         figures += await measure_intake(service, seeded, sizes.intake_messages, tell)
+    if "export" in wanted:  # last: what it puts into the log has no streams
+        figures += await measure_export(service, sizes.export_events, tell)
     return figures
 
 

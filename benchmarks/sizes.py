@@ -18,6 +18,7 @@ class Sizes:
     backlog_seconds: float = 4.0  # of creating and of changing customers for the pipeline to do
     backlog_orders: int = 40_000
     intake_messages: int = 150_000
+    export_events: int = 1_000_000
     visible_seconds: float = 6.0
     overload_seconds: float = 6.0  # of each of its loads
     places: int = 500  # different places in a list to ask from

@@ -44,6 +44,7 @@ _UNREADABLE = (
     " has a value that cannot be used."
 )
 _CLOSED = "The database ended the link before it let us in: it stops, or refuses our certificate."
+_SET_ARGUMENT = "SELECT set_config($1, $2, true)"  # to the end of the transaction
 _RIGHT_MISSING = re.compile(r"(permission denied for|must be owner of) [a-z ]+ \"?[\w.-]+\"?")
 _LINK_BROKE = (
     asyncpg.InterfaceError,
@@ -230,6 +231,21 @@ class Postgres:
         """Run one statement, or a script when there are no arguments; the command tag."""
         async with self._connection() as connection:
             return await connection.execute(sql, *arguments)
+
+    async def copy_out(
+        self, take: Callable[[bytes], None], sql: str, arguments: Mapping[str, str]
+    ) -> None:
+        """What a query returns, in COPY's text form, in pieces that end anywhere; none is read
+        while `take` is at work. COPY takes no parameters: the query reads each of its arguments by
+        `current_setting('customers.NAME')`."""
+
+        async def output(piece: bytes) -> None:
+            take(piece)
+
+        async with self._connection() as connection, connection.transaction(readonly=True):
+            for name, value in arguments.items():
+                await connection.execute(_SET_ARGUMENT, f"customers.{name}", value)
+            await connection.copy_from_query(sql, output=output)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

@@ -65,3 +65,9 @@ WHERE tenant = 'default' AND NOT is_closed AND first_position <= $1 ORDER BY has
 -- Customers that were created through the API, after the seeding.
 SELECT customer_id FROM log.stream WHERE tenant = 'default' AND NOT is_closed AND first_position > $1
 ORDER BY hashtext(customer_id) LIMIT $2;
+
+-- name: head_moves
+UPDATE log.head SET position = position + $1;
+
+-- name: analyze_log
+VACUUM (ANALYZE) log.event, vault.customer_key;

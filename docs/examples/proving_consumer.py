@@ -28,7 +28,7 @@ WATERMARK = "customer.watermark.v1"
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS place (
-    partition INTEGER PRIMARY KEY, epoch TEXT, position INTEGER, next_offset INTEGER);
+    partition INTEGER PRIMARY KEY, epoch TEXT, position INTEGER, topic TEXT, next_offset INTEGER);
 CREATE TABLE IF NOT EXISTS clock (position INTEGER PRIMARY KEY, event_time TEXT);
 CREATE TABLE IF NOT EXISTS seen (type TEXT PRIMARY KEY, count INTEGER);
 """
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS seen (type TEXT PRIMARY KEY, count INTEGER);
 PLACE = """
 SELECT epoch, position,
        coalesce((SELECT max(event_time) FROM clock WHERE clock.position <= place.position), ''),
-       next_offset
+       CASE topic WHEN ? THEN next_offset END
 FROM place WHERE partition = ?
 """
 CLOCK = "SELECT min(position), max(event_time) FROM clock"
@@ -50,7 +50,8 @@ class Place(NamedTuple):
     epoch: str
     position: int
     event_time: str  # of an event up to there: none after it is older; empty where none is known
-    next_offset: int  # where to read on: only a hint, for a wipe makes it mean something else
+    next_offset: int | None  # where to read on: a hint, for a wipe makes it mean something else;
+    # None in another topic, such as a replay, whose positions are the same
 
 
 class Fact(NamedTuple):
@@ -122,8 +123,10 @@ class Follower:
 
     def _start(self, partition: int) -> TopicPartition:
         place = self._place(partition)
-        offset = OFFSET_BEGINNING if place is None else place.next_offset
-        return TopicPartition(self._topic, partition, offset)
+        offset = None if place is None else place.next_offset
+        return TopicPartition(
+            self._topic, partition, OFFSET_BEGINNING if offset is None else offset
+        )
 
     def _take(self, messages: list[Message]) -> set[int]:
         """The partitions in which something does not fit; no more of them was done."""
@@ -149,8 +152,8 @@ class Follower:
             if fact.type != WATERMARK:  # whose time is when it was sent
                 apply(self._database, fact, message.value())
                 self._tell_time(fact)
-            here = partition, fact.epoch, fact.position, message.offset() + 1
-            self._database.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", here)
+            here = partition, fact.epoch, fact.position, self._topic, message.offset() + 1
+            self._database.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?)", here)
         return verdict != "gap"
 
     def _tell_time(self, fact: Fact) -> None:
@@ -171,7 +174,7 @@ class Follower:
         self._consumer.seek(TopicPartition(self._topic, partition, OFFSET_BEGINNING))
 
     def _place(self, partition: int) -> Place | None:
-        found = self._database.execute(PLACE, (partition,)).fetchone()
+        found = self._database.execute(PLACE, (self._topic, partition)).fetchone()
         return None if found is None else Place(*found)
 
 

@@ -13,6 +13,7 @@ import typer
 
 from service.cli.log import logs
 from service.cli.output import EXIT_FAILED, EXIT_WRONG_USE
+from service.cli.outward import export, export_worker, replay
 from service.cli.parked import parked
 from service.cli.projecting import projections
 from service.cli.rebuilding import rebuild, rebuild_worker
@@ -40,6 +41,9 @@ app.add_typer(parked, name="parked")
 app.command()(rebuild)
 app.command(hidden=True)(rebuild_worker)
 app.add_typer(projections, name="projections")
+app.command()(export)
+app.command(hidden=True)(export_worker)
+app.command()(replay)
 
 
 @app.command()

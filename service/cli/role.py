@@ -44,7 +44,7 @@ def run_role(
     configure_logging(log_level, is_for_people=is_for_people)
     gc.freeze()  # what is imported stays, and is never looked at again
     gc.set_threshold(GC_ALLOCATIONS, *GC_GENERATIONS)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_run(work, shutdown_timeout_seconds))
 
 
@@ -114,7 +114,8 @@ def _exit(code: int) -> None:
     os._exit(code)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop where there is one."""
     try:
         from uvloop import new_event_loop
     except ImportError:  # not made for this platform

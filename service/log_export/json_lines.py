@@ -1,0 +1,71 @@
+"""Events as lines of JSON, each in the form in which `/events` shows it, and with its tenant.
+
+Invariant: `data` is passed on as it was stored, without being parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import orjson
+
+from service.documents import timestamp_text
+from service.identifiers import event_id_of
+from service.log_export.parts import Part
+from service.log_export.rows import CACHED_MAX, Row, actor_of, moment, plain
+
+MILLISECOND_DIGITS = 3
+
+
+class JsonLines:
+    """Writes into one part."""
+
+    def __init__(self, part: Part, epoch: str) -> None:
+        self._part = part
+        self._epoch = epoch
+
+    def write(self, rows: list[Row]) -> None:
+        self._part.write("".join(_lines(rows, self._epoch)).encode())
+
+    def end(self) -> None:
+        """Nothing is held back."""
+
+
+def _lines(rows: list[Row], epoch: str) -> Iterator[str]:
+    start = f',"epoch":{_quoted(epoch)},"id":"'
+    for (position, key, tenant, customer_id, version, kind, schema, seconds, actor,
+         data, is_forgotten, is_damaged) in rows:  # fmt: skip
+        # An identifier of Python's is the same in JSON, and in COPY's text.
+        who = f'"{customer_id}"' if customer_id.isidentifier() else _quoted(customer_id)
+        marks = ',"forgotten":true' if is_forgotten else ""
+        if is_damaged:
+            marks += ',"damaged":true'
+        yield (
+            f'{{"position":{position}{start}{event_id_of(key)}","type":"{kind}.v{schema}"'
+            f',"tenant":{_quoted(tenant)},"customerId":{who},"version":{version}'
+            f',"time":"{_time(seconds)}","actor":{_actor(actor)},"data":{data}{marks}}}\n'
+        )
+
+
+@lru_cache(maxsize=CACHED_MAX)
+def _quoted(text: str) -> str:
+    return orjson.dumps(plain(text)).decode()
+
+
+def _time(seconds: str) -> str:
+    """As `timestamp_text` has it: PostgreSQL leaves zeros at the end out."""
+    whole, _, part = seconds.partition(".")
+    if len(part) > MILLISECOND_DIGITS:
+        return timestamp_text(moment(seconds))
+    return f"{_second(whole)}.{part:0<3}Z"
+
+
+@lru_cache(maxsize=CACHED_MAX)
+def _second(whole: str) -> str:
+    return timestamp_text(moment(whole))[: -len(".000Z")]
+
+
+@lru_cache(maxsize=CACHED_MAX)
+def _actor(text: str) -> str:
+    return orjson.dumps(actor_of(text)._asdict()).decode()
