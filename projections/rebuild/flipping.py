@@ -19,7 +19,7 @@ from service.errors import CustomersError, Unavailable
 from service.postgres import Postgres, Transaction, load_statements
 
 ATTEMPTS_MAX = 60
-LOCK_MS = 250  # for one view: what a reader may wait behind us, at most
+LOCK_MS = 250  # for a lock, and for all views: what a reader may wait behind us, at most
 FLIP_SECONDS = 0.5  # for the other version to show as much, while nothing is applied to this one
 NEAR_SECONDS = 5.0  # for the same, while everything goes on, before each attempt
 PAUSE_SECONDS_MIN = 0.25  # between attempts: whoever waited goes first
@@ -118,7 +118,16 @@ async def _go_over(transaction: Transaction, old: Projection, new: Projection) -
     (amendment,) = await transaction.fetch(int, SQL["amend"], new.version)
     await transaction.execute(SQL["outdate_states"], old.version, new.version, amendment)
     await _forget_build(transaction, new.version)
-    await transaction.execute(statements("read_model.sql", new.version)["views"])
+    await _replace_views(transaction, new)
+
+
+async def _replace_views(transaction: Transaction, new: Projection) -> None:
+    """One after the other, each behind its readers; all of them in LOCK_MS."""
+    try:
+        async with asyncio.timeout(LOCK_MS / 1_000):
+            await transaction.execute(statements("read_model.sql", new.version)["views"])
+    except TimeoutError as error:
+        raise Unavailable("database_unavailable", "Readers hold on to what they read.") from error
 
 
 async def _forget_build(transaction: Transaction, version: int) -> None:

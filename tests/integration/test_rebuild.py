@@ -275,6 +275,25 @@ async def test_rows_of_nobody_and_missing_rows_are_found(world: Projected) -> No
     assert sorted(name for odd in found.odd for name in odd.named) == sorted([customer_id, "zz"])
 
 
+async def test_the_topic_of_states_is_told_of_who_differs(world: Projected) -> None:
+    customer_id = await a_customer(world, tags=2)
+    await append_history(world.appender, a_history(Random(2), steps=50))
+    await world.catch_up()
+    await world.postgres.execute(
+        "UPDATE customers_v1.customer SET document = '{}' WHERE id = $1", customer_id
+    )
+    await world.postgres.execute(
+        "INSERT INTO projection.checkpoint"
+        " SELECT 'states', 1, -1, epoch, position, 'topic', 0, now() FROM log.head"
+    )
+    build = await built(world.postgres)
+    assert (await compared(world.postgres, build)).different == 1
+    await gone_over(world.postgres, build.projection)
+    told = await world.postgres.fetch(str, "SELECT customer_id FROM projection.outdated_state")
+    assert told == [customer_id]
+    await world.assert_exact()
+
+
 async def test_counts_that_are_wrong_in_what_is_built_are_found(world: Projected) -> None:
     await append_history(world.appender, a_history(Random(2), steps=50))
     await world.catch_up()
