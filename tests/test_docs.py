@@ -17,7 +17,6 @@ from uuid import UUID
 
 import pytest
 import typer.main
-from prometheus_client.metrics import MetricWrapperBase
 from typer.core import TyperCommand, TyperGroup
 
 from service.cli.main import app
@@ -32,16 +31,9 @@ from service.http.routes import Route
 from service.kafka import event_record
 from service.rights import ROLES
 from service.settings import PREFIX, PREFIX_OF_TESTS, Settings, field_names, setting_name
-from service.telemetry import (
-    ApiMeter,
-    IntakeMeter,
-    Metrics,
-    ProjectionMeter,
-    Readiness,
-    RelayMeter,
-    StatesMeter,
-)
+from service.telemetry import Readiness
 from tests.architecture.rooms import COMPOSITION_ROOTS, MAY_IMPORT
+from tests.support.metric_names import metric_names
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -77,23 +69,6 @@ def shown(pattern: str) -> list[tuple[str, str]]:
         for match in re.findall(pattern, line)
     }
     return sorted(found)
-
-
-def metric_names() -> dict[str, set[str]]:
-    """What `/metrics` shows, with the labels' names. Every role's meters are here."""
-    metrics = Metrics("up")
-    ApiMeter(metrics)
-    RelayMeter(metrics)
-    ProjectionMeter(metrics, "customers")
-    StatesMeter(metrics)
-    IntakeMeter(metrics)
-    names: dict[str, set[str]] = {}
-    for collector in list(metrics.registry._collector_to_names):
-        if isinstance(collector, MetricWrapperBase):
-            for family in collector.describe():
-                suffix = "_total" if family.type == "counter" else ""
-                names[family.name + suffix] = set(collector._labelnames)
-    return names
 
 
 def logged_events() -> Iterator[str]:

@@ -46,10 +46,9 @@ def columns(batch: Sequence[Member], vault: Vault) -> tuple[object, ...]:
             )
         )
         seen.update(marks)
-        rows = zip(member.ids, append.events, member.events, strict=True)
-        for number_in_member, (event_key, event, stored) in enumerate(rows, start=1):
-            kind = (event.type, event.schema_version)
-            events.append((number, number_in_member, event_key, *kind, *stored))
+        rows = zip(member.ids, member.events, strict=True)
+        for number_in_member, (event_key, stored) in enumerate(rows, start=1):
+            events.append((number, number_in_member, event_key, *stored))
     event_columns = zip(*events, strict=True) if events else ((),) * 7
     columns = [list(column) for column in (*zip(*members, strict=True), *event_columns)]
     wrapping = vault.wrapping_id if any(member.new_key for member in batch) else None

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from service.errors import Unavailable
 from service.event_log import Append, Appended, Replayed
-from service.events import Event, encode, encode_meta
+from service.events import Event, as_written, encode, encode_meta, written_version
 from service.identifiers import CustomerId, EventKey, new_event_key
 from service.vault import CustomerKey, blanked, place
 
@@ -30,6 +30,8 @@ Answer: TypeAlias = "asyncio.Future[Appended | Replayed]"
 class Stored(NamedTuple):
     """An event as it is stored."""
 
+    type: str
+    schema_version: int
     data: str  # JSON, with blanks where something is sealed
     sealed: bytes | None
 
@@ -109,9 +111,10 @@ def member_of(append: Append, key: CustomerKey | None) -> Member:
 
 def _stored(customer_id: CustomerId, event: Event, version: int, key: CustomerKey | None) -> Stored:
     data = encode(event)
+    kind = (event.type, written_version(event))
     blank = blanked(event.type, data)
     if blank is None:
-        return Stored(data, None)
+        return Stored(*kind, as_written(event, data), None)
     assert key is not None, "what is personal is sealed"
-    where = place(customer_id, event.type, event.schema_version, version)
-    return Stored(blank, key.seal(data.encode(), where))
+    sealed = key.seal(as_written(event, data).encode(), place(customer_id, *kind, version))
+    return Stored(*kind, as_written(event, blank), sealed)

@@ -17,6 +17,9 @@ class RelayStatus(NamedTuple):
 class RelayMetrics(Protocol):
     """Called by the relay as things happen; must not block or raise."""
 
+    def begins(self, position: int) -> None:
+        """This process goes on publishing from here: all up to `position` is published."""
+
     def published(self, position: int, events: int) -> None:
         """A batch of `events` was acknowledged and recorded, up to `position`."""
 
@@ -32,6 +35,8 @@ class RelayMetrics(Protocol):
 
 class NoMetrics:
     """For tests, and where nobody looks."""
+
+    def begins(self, position: int) -> None: ...
 
     def published(self, position: int, events: int) -> None: ...
 

@@ -143,6 +143,7 @@ class Relay:
     async def _publish(self, term: Term, session: Session, group: asyncio.TaskGroup) -> None:
         standing = session.start
         self._published = standing.position
+        self._metrics.begins(standing.position)
         laggards = Laggards()
         poll_seconds = POLL_SECONDS_MIN
         events_max = self._batch_events_max

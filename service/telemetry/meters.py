@@ -46,7 +46,7 @@ class RelayMeter:
         self._is_active = False
         self._position = Gauge(
             "customers_log_published_position",
-            "Position up to which this process has published the log to Kafka.",
+            "Position up to which the log is in Kafka, as this process knows since it publishes.",
             registry=registry,
         )
         self._batch = Histogram(
@@ -76,6 +76,9 @@ class RelayMeter:
             ["code"],
             registry=registry,
         )
+
+    def begins(self, position: int) -> None:
+        self._position.set(position)
 
     def published(self, position: int, events: int) -> None:
         self._position.set(position)

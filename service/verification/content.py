@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import orjson
 
+from service.errors import Corrupt
 from service.event_log import StoredEvent
+from service.events import decode, encode
 from service.kafka import ConsumedRecord, ReceivedEvent, event_record
 from service.vault import blanked
 
@@ -51,12 +53,14 @@ def _is_same_value(event: StoredEvent, record: ConsumedRecord, told: ReceivedEve
     try:
         theirs, ours = orjson.loads(value), orjson.loads(event.data)
         if event.is_forgotten and not told.is_forgotten:
-            theirs, ours = _blank(event.type, value.decode()), _blank(event.type, event.data)
-    except (ValueError, LookupError, TypeError, AttributeError):  # of no form that is ours
+            theirs, ours = _blank(told, value.decode()), _blank(told, event.data)
+    except (Corrupt, ValueError, LookupError, TypeError, AttributeError):  # of no form of ours
         return False
     return bool(theirs == ours)
 
 
-def _blank(kind: str, data: str) -> object:
-    blank = blanked(kind, data)
-    return orjson.loads(data if blank is None else blank)
+def _blank(told: ReceivedEvent, data: str) -> object:
+    """In today's shape, which is the one that says what is personal."""
+    current = encode(decode(told.type, told.schema_version, data))
+    blank = blanked(told.type, current)
+    return orjson.loads(current if blank is None else blank)

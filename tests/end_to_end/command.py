@@ -24,14 +24,20 @@ POLL_SECONDS = 0.02
 PREFIX = "CUSTOMERS_"
 
 
-def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of this session's settings; `settings` are names without the prefix."""
+def environment(
+    folder: Path, settings: Mapping[str, str], release: Path | None = None
+) -> dict[str, str]:
+    """Nothing of this session's settings; `settings` are names without the prefix. `release` is
+    where another release of our code is imported from."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     ours = {"DATA_DIRECTORY": str(folder), **settings}
-    return bare | {PREFIX + name: value for name, value in ours.items()}
+    found = bare | {PREFIX + name: value for name, value in ours.items()}
+    return found if release is None else found | {"PYTHONPATH": str(release)}
 
 
-def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, *arguments: str, release: Path | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, in a folder without a `.env` file."""
     return subprocess.run(
         [*PROGRAM, *arguments],
@@ -40,7 +46,7 @@ def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedP
         timeout=COMMAND_TIMEOUT_SECONDS,
         check=False,
         cwd=folder,
-        env=environment(folder, settings),
+        env=environment(folder, settings, release),
     )
 
 
@@ -77,7 +83,9 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str, **settings: str) -> Iterator[Running]:
+def running(
+    folder: Path, *arguments: str, release: Path | None = None, **settings: str
+) -> Iterator[Running]:
     """A command running for the length of the block; killed at its end where it still does."""
     process = subprocess.Popen(
         [*PROGRAM, *arguments],
@@ -85,7 +93,7 @@ def running(folder: Path, *arguments: str, **settings: str) -> Iterator[Running]
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env=environment(folder, settings),
+        env=environment(folder, settings, release),
     )
     said: list[str] = []
     assert process.stderr is not None

@@ -58,6 +58,16 @@ async def test_every_event_is_published_once_in_order_while_others_write(world: 
     assert world.observed.events == 720
 
 
+async def test_a_relay_tells_how_far_the_log_is_in_kafka_before_it_publishes(world: World) -> None:
+    """Else one that was started, and has nothing to do, would look as if it had stalled."""
+    async with running(world.relay()):
+        await world.append(1)
+        await eventually(world.all_is_recorded)
+    async with running(world.relay()):
+        await eventually(lambda: is_true(len(world.observed.begun) == 2))
+    assert world.observed.begun == [0, 3]
+
+
 async def test_idle_partitions_get_watermarks_and_nothing_is_repeated(world: World) -> None:
     async def all_partitions_are_up_to_date() -> bool:
         recorded = await world.recorded()

@@ -50,6 +50,10 @@ class Observed(NoMetrics):
         self.sizes: list[int] = []  # of batches with events
         self.failures: list[str] = []
         self.lags: list[int] = []
+        self.begun: list[int] = []  # positions
+
+    def begins(self, position: int) -> None:
+        self.begun.append(position)
 
     def published(self, position: int, events: int) -> None:  # noqa: ARG002
         self.events += events

@@ -90,30 +90,39 @@ class Installation:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
-    async def command(self, *arguments: str) -> str:
+    async def command(self, *arguments: str, release: Path | None = None) -> str:
         """Run an operator's command to its good end; what it printed on stdout."""
-        done = await asyncio.to_thread(run, self.folder, *arguments, **self.settings)
+        done = await asyncio.to_thread(
+            run, self.folder, *arguments, release=release, **self.settings
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    async def start(self, *arguments: str, port: int | None = None, **settings: str) -> Role:
+    async def start(
+        self, *arguments: str, port: int | None = None, release: Path | None = None, **settings: str
+    ) -> Role:
         """Start a role, and wait until it is ready."""
-        role = self.launch(*arguments, port=port, **settings)
+        role = self.launch(*arguments, port=port, release=release, **settings)
         await self.until_ready(role)
         return role
 
-    def launch(self, *arguments: str, port: int | None = None, **settings: str) -> Role:
-        """Start a role, and do not wait. `settings` are more of them, or others."""
+    def launch(
+        self, *arguments: str, port: int | None = None, release: Path | None = None, **settings: str
+    ) -> Role:
+        """Start a role, and do not wait. `settings` are more of them, or others; `release` is
+        where another release of our code is imported from."""
         port = port or free_port()
         every = {**self.settings, "HTTP_PORT": str(port), **settings}
-        process = self.stack.enter_context(running(self.folder, *arguments, **every))
+        process = self.stack.enter_context(
+            running(self.folder, *arguments, release=release, **every)
+        )
         role = Role(arguments[0], f"http://127.0.0.1:{port}", process)
         self.roles.append(role)
         return role
 
-    async def start_again(self, role: Role) -> Role:
+    async def start_again(self, role: Role, release: Path | None = None) -> Role:
         """Another process at the same address."""
-        return await self.start(role.name, port=int(role.url.rpartition(":")[2]))
+        return await self.start(role.name, port=int(role.url.rpartition(":")[2]), release=release)
 
     async def until_ready(
         self, *roles: Role, within_seconds: float = READY_TIMEOUT_SECONDS

@@ -80,11 +80,12 @@ class Ledger:
 
 
 class Caller:
-    """Sends to the APIs in turn; under a key, again until it is told what became of it."""
+    """Sends to the APIs in turn, as they are named by then, as a proxy does to those that are
+    ready; under a key, again until it is told what became of it."""
 
     def __init__(self, system: Installation, apis: Sequence[Role], ledger: Ledger) -> None:
         self._system = system
-        self._urls = [api.url for api in apis]
+        self._apis = apis
         self._ledger = ledger
         self._turns = count()
 
@@ -130,7 +131,7 @@ class Caller:
             headers["Idempotency-Key"] = write.key
         if write.if_match is not None:
             headers["If-Match"] = f'"{write.if_match}"'
-        url = self._urls[next(self._turns) % len(self._urls)] + write.path
+        url = self._next_url() + write.path
         timeout = aiohttp.ClientTimeout(total=ATTEMPT_TIMEOUT_SECONDS)
         async with self._system.session.request(
             write.method, url, json=write.body, headers=headers, timeout=timeout
@@ -141,9 +142,12 @@ class Caller:
         return answer
 
     async def get(self, path: str) -> Answer:
-        url = self._urls[next(self._turns) % len(self._urls)] + path
+        url = self._next_url() + path
         async with self._system.session.get(url, headers=self._system.headers) as response:
             return await _answer(response)
+
+    def _next_url(self) -> str:
+        return self._apis[next(self._turns) % len(self._apis)].url
 
 
 async def _answer(response: aiohttp.ClientResponse) -> Answer:
