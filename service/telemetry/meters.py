@@ -11,8 +11,8 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from service.telemetry.metrics import Metrics
+from service.telemetry.projections import BATCH_BUCKETS
 
-BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 DURATION_BUCKETS_SECONDS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 )  # fmt: skip
@@ -103,64 +103,18 @@ class ProjectionMeter:
     """What a worker of one projection counts: an object as `projections` asks for."""
 
     def __init__(self, metrics: Metrics, projection: str) -> None:
-        registry, names = metrics.registry, ["projection"]
+        all_of_them = metrics.projections
         self._projection = projection
         self._log = structlog.get_logger().bind(projection=projection)
-        self._position = Gauge(
-            "customers_projection_position",
-            "Position up to which the projection shows the log.",
-            names,
-            registry=registry,
-        ).labels(projection)
-        self._lag_events = Gauge(
-            "customers_projection_lag_events",
-            "Events in the log that the projection does not show yet.",
-            names,
-            registry=registry,
-        ).labels(projection)
-        self._lag_seconds = Gauge(
-            "customers_projection_lag_seconds",
-            "Age of the oldest event that the projection does not show yet; 0 when it shows all.",
-            names,
-            registry=registry,
-        ).labels(projection)
-        self._batch = Histogram(
-            "customers_projection_batch_events",
-            "Events that the projection applied in one transaction.",
-            names,
-            buckets=BATCH_BUCKETS,
-            registry=registry,
-        ).labels(projection)
-        self._skipped = Counter(
-            "customers_projection_skipped_events",
-            "Events seen before, or waiting because their customer is parked.",
-            names,
-            registry=registry,
-        ).labels(projection)
-        self._healed = Counter(
-            "customers_projection_healed_events",
-            "Events that the feed lacked and that were read from the log.",
-            names,
-            registry=registry,
-        ).labels(projection)
-        self._parked = Counter(
-            "customers_projection_parked_customers",
-            "Customers parked because an event of theirs could not be applied.",
-            [*names, "reason"],
-            registry=registry,
-        )
-        self._parked_now = Gauge(
-            "customers_projection_parked",
-            "Customers that are parked now.",
-            names,
-            registry=registry,
-        ).labels(projection)
-        self._failures = Counter(
-            "customers_projection_failures",
-            "Times that applying broke off and was tried again.",
-            [*names, "code"],
-            registry=registry,
-        )
+        self._position = all_of_them.position.labels(projection)
+        self._lag_events = all_of_them.lag_events.labels(projection)
+        self._lag_seconds = all_of_them.lag_seconds.labels(projection)
+        self._batch = all_of_them.batch.labels(projection)
+        self._skipped = all_of_them.skipped.labels(projection)
+        self._healed = all_of_them.healed.labels(projection)
+        self._parked = all_of_them.parked
+        self._parked_now = all_of_them.parked_now.labels(projection)
+        self._failures = all_of_them.failures
 
     def applied(self, events: int) -> None:
         self._batch.observe(events)

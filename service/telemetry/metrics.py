@@ -8,6 +8,7 @@ only what it does: each part brings its own meter.
 from __future__ import annotations
 
 import platform
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from service.telemetry.projections import ProjectionFamilies
 
 
 class Metrics:
@@ -52,6 +55,11 @@ class Metrics:
             multiprocess_mode="max",
         )
         build.labels(version("customers-service"), platform.python_version(), role).set(1)
+
+    @cached_property
+    def projections(self) -> ProjectionFamilies:
+        """Only a process that keeps one has them."""
+        return ProjectionFamilies(self.registry)
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format 0.0.4, in UTF-8."""

@@ -10,12 +10,14 @@ from random import Random
 
 import pytest
 
+from projections.checkpoint import LOG_PARTITION, Move
 from projections.customers import incoming
 from projections.derived import Derived, drop_version, load_modules, made_tables, make_tables
 from projections.derived.fold import fold
-from projections.store import Contended
+from projections.store import CheckpointLost, Contended
 from service.cli import epochs
 from service.errors import ConfigurationError, RightMissing
+from service.event_log import EventLog
 from service.events import CustomerDeleted, CustomerTagged, OrderRecorded
 from service.migrations import migrate
 from service.postgres import Postgres
@@ -132,7 +134,7 @@ async def test_the_documented_example_shows_what_the_log_says(
 
 
 async def test_it_goes_on_under_the_name_that_a_restored_log_gets(example: Added) -> None:
-    await sell(example, 5, steps=100)
+    await sell(example, 5)
     async with running(example.runner()):
         await eventually(example.is_up_to_date)
     await epochs._begin(example.world.postgres)
@@ -158,6 +160,19 @@ async def test_workers_that_race_and_die_lose_and_double_nothing(example: Added)
     async with running(example.runner(), example.runner()):
         await eventually(example.is_up_to_date)
     await assert_exact(example)
+
+
+async def test_a_worker_that_was_overtaken_writes_nothing(tags: Added) -> None:
+    jane = await a_customer(tags.world, tags=2)
+    epoch = (await EventLog(tags.world.postgres).head()).epoch
+    places = await tags.checkpoints.take_over({LOG_PARTITION}, epoch)
+    page = await tags.page()
+    move = Move(places[LOG_PARTITION], page[-1].position, 0, page[-1].time)
+    await tags.applier().apply(page, [move])
+    await tag(tags.world, jane, 3)
+    with pytest.raises(CheckpointLost):
+        await tags.applier().apply((await tags.page())[-1:], [move])
+    assert await numbers(tags) == {jane: 2}
 
 
 async def test_what_the_feed_lacks_or_repeats_is_read_from_the_log_and_ignored(
