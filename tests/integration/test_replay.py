@@ -16,6 +16,7 @@ import pytest
 
 from service.errors import ConfigurationError, Unavailable
 from service.event_log import EventLog
+from service.events import Position
 from service.kafka import (
     ConsumedRecord,
     Producer,
@@ -24,7 +25,8 @@ from service.kafka import (
     TransactionalProducer,
     partition_for,
 )
-from service.relay import Asked, Replayed, replay
+from service.relay import Asked, Replayed, Standing, replay
+from service.relay.standing import next_batch
 from tests.servers.server import Handle
 from tests.support.dying import Step, hanging_at
 from tests.support.relays import DELIVERIES, EXACTLY_ONCE, World, a_world, running
@@ -159,6 +161,27 @@ async def test_broken_off_between_pages_it_goes_on(replaying: Replaying) -> None
     for _ in range(3):
         with pytest.raises(Unavailable):
             await replaying.replay(on_sent=breaks_off)
+    await replaying.replay()
+    await replaying.is_whole(1, 60)
+
+
+async def test_what_a_producer_that_died_has_left_out_is_filled_in(replaying: Replaying) -> None:
+    """Without transactions a page may be there in some of the partitions only."""
+    world = replaying.world
+    await world.append(20)
+    config = world.config
+    usual = replaced(config.events_topic, name=replaying.topic, is_stamped_on_arrival=True)
+    async with Topics.connect(config) as topics:
+        await topics.create_missing([usual])
+    log = EventLog(world.postgres, VAULT)
+    standing = Standing((await log.head()).epoch, Position(0), (0,) * usual.partitions)
+    async with Producer.connect(config) as producer:
+        for is_whole in (True, False):
+            batch = next_batch(standing, await log.page(standing.position, limit=30))
+            partition = max(batch.records, key=lambda each: len(batch.records[each]))
+            some = batch.records if is_whole else {partition: batch.records[partition]}
+            await producer.send(replaying.topic, some)
+            standing = batch.after
     await replaying.replay()
     await replaying.is_whole(1, 60)
 
