@@ -14,10 +14,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGTERM
+from uuid import uuid4
 
 import aiohttp
 import pytest
 
+from projections.parked import parked_customers
 from service.postgres import Postgres
 from tests.end_to_end.command import STOP_TIMEOUT_SECONDS
 from tests.support.releases import NEW_TYPE, OLD_TYPE, READS_IT, WRITES_IT, released
@@ -117,6 +119,35 @@ async def test_no_request_fails_while_every_role_is_replaced_by_two_releases(
     assert set(found["customersCompared"].values()) == {len(made)}
 
 
+async def test_who_skips_the_release_that_reads_loses_nothing_and_is_told(
+    installation: Installation, writes_it: Path
+) -> None:
+    """An old projection parks, an old relay passes on, an old API refuses; all is well after."""
+    old = {name: await installation.start(name) for name in READERS_FIRST}
+    new = await installation.start("api", release=writes_it)
+    body = {"email": f"{uuid4().hex}@example.com", "firstName": "Jane"}
+    created = await Caller(installation, [new], Ledger()).write("POST", "/user", body)
+    assert created.status == 201
+    await eventually(lambda: is_parked(installation, created.path))
+    for method, path in (("GET", created.path), ("PUT", created.path)):
+        url = f"{old['api'].url}{path}"
+        body = {"firstName": "Janet"} if method == "PUT" else None
+        async with installation.session.request(
+            method, url, json=body, headers=installation.headers
+        ) as answer:
+            assert answer.status == 500
+    await eventually(lambda: is_published(installation, created.position))
+
+    old["projections"].process.stop()
+    await installation.start("projections", release=writes_it)
+    await installation.command("parked", "release", "--all", release=writes_it)
+    assert json.loads(await installation.command("parked", "list", "--json"))["parked"] == []
+    shown = await Caller(installation, [new], Ledger()).get(created.path)
+    assert (json.loads(shown.body)["firstName"], shown.version) == ("Jane", 1)
+    found = json.loads(await installation.command("verify", "--json", release=writes_it))
+    assert found["findings"] == []
+
+
 @asynccontextmanager
 async def reading(fleet: Fleet) -> AsyncIterator[None]:
     """Callers who read customers, histories and lists all the while, at whichever API answers."""
@@ -155,6 +186,18 @@ async def delete_some(fleet: Fleet) -> int:
 async def is_shown(system: Installation, api: Role, customers: int) -> bool:
     async with system.session.get(f"{api.url}/user?display=1", headers=system.headers) as answer:
         return bool((await answer.json())["count"] == customers)
+
+
+async def is_parked(system: Installation, path: str) -> bool:
+    """For a reason that names what to do."""
+    async with Postgres.connect(system.database_url, pool_size_max=1) as postgres:
+        parked = {each.customer_id: each.reason async for each in parked_customers(postgres)}
+    return parked.get(path.rpartition("/")[2]) == "unknown_type"
+
+
+async def is_published(system: Installation, position: int | None) -> bool:
+    records = await read_topic(system.bootstrap_servers, system.events_topic)
+    return any(dict(each.headers)["ce_position"] == b"%d" % (position or 0) for each in records)
 
 
 async def written_types(system: Installation) -> Counter[str]:
