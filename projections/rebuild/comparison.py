@@ -23,6 +23,7 @@ from service.postgres import Postgres, Row, RowMaker, load_statements
 NAMED_MAX = 20  # customers of a bucket
 MOVING_MAX = 100_000  # who are remembered, to be looked at again
 IDLE_ROUNDS_MAX = 20  # looks at all of them in which none could be compared
+STILL_ROUNDS_MAX = 5  # such looks in which neither version moved: nobody applies anything
 ROUND_SECONDS = 0.1  # between such looks
 SOME_MAX = 1_000  # in one statement
 
@@ -164,14 +165,17 @@ async def _fetch(
 async def _look_again(
     postgres: Postgres, statement: str, moving: dict[str, _Looked], done: Comparison
 ) -> None:
-    """At those of whom one version showed more than the other, as long as they become fewer."""
-    idle_rounds = 0
-    while moving and idle_rounds < IDLE_ROUNDS_MAX:
-        left = list(moving)
+    """At those of whom one version showed more than the other, as long as that may change."""
+    idle_rounds, still_rounds, places_before = 0, 0, (-1, -1)
+    while moving and idle_rounds < IDLE_ROUNDS_MAX and still_rounds < STILL_ROUNDS_MAX:
+        left, places = list(moving), (-1, -1)
         for start in range(0, len(left), SOME_MAX):
             some = left[start : start + SOME_MAX]
             for pair in await _fetch(postgres, _Pair, statement, some):
                 _judge(pair, moving, done)
+                places = pair.old_place, pair.new_place
+        still_rounds = still_rounds + 1 if places == places_before else 0
+        places_before = places
         idle_rounds = 0 if len(moving) < len(left) else idle_rounds + 1
         if moving:
             await asyncio.sleep(ROUND_SECONDS)
