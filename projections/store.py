@@ -207,7 +207,7 @@ class Store:
         return NUMBER_OF_ALL if tag == ALL_TAGS else self._tag_ids[self.version, tenant, tag]
 
     def _listing(self, rows: Rows) -> list[Sequence[object]]:
-        """The arguments of customers_v1.apply_listing."""
+        """The arguments of apply_listing."""
         return [
             *_transposed([self._listed(row) for row in rows.listings], 13),
             *_transposed(rows.searches, 4),
@@ -237,7 +237,7 @@ def _asked(events: Sequence[Incoming]) -> Iterator[_Asked]:
 
 
 def _basics(rows: Rows, moves: Sequence[Move]) -> list[object]:
-    """The arguments of customers_v1.apply."""
+    """The arguments of apply."""
     moved = [
         (
             move.seen.partition,
