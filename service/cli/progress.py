@@ -35,10 +35,13 @@ class _Lines:
         now = monotonic()
         if now - self._told >= LINE_SECONDS:
             self._told = now
+            of_all = f"{self._part}: {self._done:,} of {self._total:,}"
+            if not self._done:
+                say(of_all)
+                return
             rate = self._done / max(now - self._began, 1e-9)
-            left = max(0, self._total - self._done) / max(rate, 1e-9)
-            of_all = f"{self._done:,} of {self._total:,}"
-            say(f"{self._part}: {of_all}, {rate:,.0f} a second, {left:,.0f} s left")
+            left = max(0, self._total - self._done) / rate
+            say(f"{of_all}, {rate:,.0f} a second, {left:,.0f} s left")
 
 
 class _Bars:
