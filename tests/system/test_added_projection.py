@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import Random
+from uuid import uuid4
 
 import pytest
 
@@ -115,7 +116,7 @@ async def create(system: Installation, api: Role, email: str) -> str:
 
 
 async def sell(system: Installation, *orders: Mapping[str, object]) -> None:
-    path = system.folder / "orders.jsonl"
+    path = system.folder / f"{uuid4().hex}.jsonl"  # several sell at once
     path.write_text("\n".join(map(json.dumps, orders)))
     await system.command("orders", "publish", str(path))
 
