@@ -176,9 +176,7 @@ async def test_the_documented_example_is_built_while_the_system_works(
         await ask(system, api, "DELETE", f"/user/{jane}")
     await eventually(lambda: is_exact(system, postgres))
     assert worker.failures == []
-    assert await system.metric(
-        worker, f'customers_projection_position{{projection="{TABLE}"}}'
-    ) == await postgres.fetch_one(int, HEAD)
+    await eventually(lambda: tells_its_place(system, worker, postgres))
     assert await places(system, jane) == {"derived.reached": (1, 0), f"derived.{TABLE}": (0, 0)}
     assert await medians(postgres)
     worker.process.stop()
@@ -214,6 +212,12 @@ async def die_midway(system: Installation, postgres: Postgres, worker: Role) -> 
     assert 0 < place < (await postgres.fetch_one(int, HEAD) or 0)
     assert told["position"] == place
     assert told["isDown"] is False
+
+
+async def tells_its_place(system: Installation, worker: Role, postgres: Postgres) -> bool:
+    """In its metrics, which it looks after once a second."""
+    name = f'customers_projection_position{{projection="{TABLE}"}}'
+    return await system.metric(worker, name) == await postgres.fetch_one(int, HEAD)
 
 
 async def has_gap(postgres: Postgres, customer_id: str, days: int | None) -> bool:
