@@ -17,7 +17,9 @@ from service.kafka import Record, State, TopicDescription, partition_for, state_
 
 PAGE_EVENTS_MAX = 500
 MEND_ROUNDS_MAX = 50  # a customer who changes in every one of them will change again
-POLL_SECONDS = 0.1  # between looks at whether the read model shows more; its move cannot be heard
+# Between looks at whether the read model shows more; its move cannot be heard. Changes are gathered
+# for as long: of a customer who changes several times only the last state is sent.
+POLL_SECONDS = 0.1
 STANDBY_SECONDS = 1.0  # between looks at whether the writer that is ahead still moves
 
 
@@ -60,7 +62,7 @@ class StateWriter:
 
     @property
     def pause_seconds(self) -> float:
-        """How long to wait where there was nothing to write."""
+        """How long to wait where a page was not full, or there was none."""
         return self._standby_seconds if self._has_rival else POLL_SECONDS
 
     async def write(self) -> int:

@@ -146,7 +146,7 @@ class States:
             self._succeeded()
             if events:
                 self._metrics.written(events)
-            else:
+            if events < self._page_events_max:  # a page costs a dozen requests, however short it is
                 await self._pause(writer.pause_seconds)
         await writer.mend()
 
