@@ -80,6 +80,7 @@ class AtLeastOnceSession:
     """Publishes and records. `start` is where publishing stood when it began."""
 
     batch_pages_max = 1
+    batch_seconds_min = 0.0
 
     def __init__(
         self,

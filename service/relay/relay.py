@@ -161,10 +161,14 @@ class Relay:
             events_max = self._next_events_max(events_max, session, goes_on=goes_on)
             ahead = group.create_task(self._prepare(batch.after, events_max)) if goes_on else None
             await self._lease.assure(term)
+            began = monotonic()
             await session.publish(batch)
             standing = batch.after
             self._observe(batch)
             poll_seconds = POLL_SECONDS_MIN
+            rest_seconds = began + session.batch_seconds_min - monotonic()
+            if not goes_on and rest_seconds > 0:
+                await self._pause(rest_seconds)
             prepared = await (ahead or self._prepare(standing, events_max))
 
     def _next_events_max(self, events_max: int, session: Session, *, goes_on: bool) -> int:

@@ -127,6 +127,10 @@ class Slow:
     def batch_pages_max(self) -> int:
         return self.session.batch_pages_max
 
+    @property
+    def batch_seconds_min(self) -> float:
+        return self.session.batch_seconds_min
+
     async def publish(self, batch: Batch) -> None:
         after = batch.after.position
         await eventually(lambda: is_true(after == self.end or after in self.reads))
