@@ -237,15 +237,25 @@ class Postgres:
     ) -> None:
         """What a query returns, in COPY's text form, in pieces that end anywhere; none is read
         while `take` is at work. COPY takes no parameters: the query reads each of its arguments by
-        `current_setting('customers.NAME')`."""
+        `current_setting('customers.NAME')`. What `take` raises is raised once all is read."""
+
+        refusal: list[Exception] = []
 
         async def output(piece: bytes) -> None:
-            take(piece)
+            if not refusal:
+                try:
+                    take(piece)
+                except Exception as error:
+                    # Raised here, it would make the driver cancel the statement, and wait for ever
+                    # for the answer where the server had just come to the end by itself.
+                    refusal.append(error)
 
         async with self._connection() as connection, connection.transaction(readonly=True):
             for name, value in arguments.items():
                 await connection.execute(_SET_ARGUMENT, f"customers.{name}", value)
             await connection.copy_from_query(sql, output=output)
+        if refusal:
+            raise refusal[0]
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
