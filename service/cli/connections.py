@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from service.cli.output import Failed
-from service.master_key import KeySource
+from service.master_key import KeySource, require_master_key
 from service.migrations import missing_migrations
 from service.postgres import COMMAND_TIMEOUT_SECONDS, Postgres
 from service.settings import Settings
+from service.vault import Vault
 
 if TYPE_CHECKING:
     from service.kafka import KafkaConfig
@@ -24,6 +25,12 @@ SECONDS_PER_HOUR = 3_600
 def key_source(settings: Settings) -> KeySource:
     secret = settings.master_key
     return KeySource(settings.master_key_path, secret.get_secret_value() if secret else None)
+
+
+def vault_of(settings: Settings) -> Vault:
+    """What opens and seals, by the master key. Raises ConfigurationError where there is none."""
+    source = key_source(settings)
+    return Vault(require_master_key(source), source)
 
 
 def kafka_config(

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from service.cli.connections import kafka_config, key_source, migrated_database
+from service.cli.connections import kafka_config, migrated_database, vault_of
 from service.cli.output import Failed, Json, moment, print_json, say
 from service.erasure import Report, deleted_at, look_in_database, look_in_topics, unclean_tables
 from service.errors import NotFound
 from service.event_log import EventLog
 from service.identifiers import CustomerId
-from service.master_key import require_master_key
 from service.settings import Settings
-from service.vault import Vault
 
 TABLE_SECONDS_MAX = 300.0  # some tables have no index by customer, and are read whole
 
 
 async def verify_erasure(settings: Settings, customer_id: str, tenant: str) -> None:
     """Prints the report. Raises Failed where something readable is left, and stays."""
-    source = key_source(settings)
-    vault = Vault(require_master_key(source), source)
+    vault = vault_of(settings)
     who = CustomerId(customer_id)
     async with migrated_database(settings, command_timeout_seconds=TABLE_SECONDS_MAX) as postgres:
         try:

@@ -12,11 +12,10 @@ import sys
 
 from pydantic import BaseModel
 
-from service.cli.connections import database, key_source
+from service.cli.connections import database, vault_of
 from service.cli.role import GC_ALLOCATIONS, GC_GENERATIONS, loop_factory
 from service.errors import ConfigurationError, CustomersError, Unavailable
 from service.log_export import Chunk, Written, export_chunk
-from service.master_key import require_master_key
 from service.postgres import Postgres
 from service.settings import Settings
 from service.telemetry import configure_logging
@@ -47,8 +46,7 @@ async def _work(settings: Settings) -> None:
         while line := await asyncio.to_thread(sys.stdin.buffer.readline):
             chunk = Chunk.model_validate_json(line)
             if chunk.personal_data and vault is None:
-                source = key_source(settings)
-                vault = Vault(require_master_key(source), source)
+                vault = vault_of(settings)
             answer = await _answer(postgres, vault, chunk)
             print(answer.model_dump_json(), flush=True)
 

@@ -30,14 +30,13 @@ from projections.rebuild import (
 )
 from projections.runner import Runner
 from projections.versions import active, versions
-from service.cli.connections import key_source, migrated_database
+from service.cli.connections import migrated_database, vault_of
 from service.cli.output import Failed, print_json, say
 from service.cli.progress import progress
 from service.cli.rebuild_report import document, print_differences, tell
 from service.errors import ConfigurationError
 from service.event_log import EventLog
 from service.findings import Progress
-from service.master_key import require_master_key
 from service.postgres import Postgres
 from service.rights import grant_rights
 from service.settings import Settings
@@ -124,8 +123,7 @@ async def fill_as_worker(settings: Settings) -> None:
     """Ends once every range is taken, or with whoever started it."""
     configure_logging("ERROR")
     starter = os.getppid()
-    source = key_source(settings)
-    vault = Vault(require_master_key(source), source)
+    vault = vault_of(settings)
     async with migrated_database(
         settings,
         command_timeout_seconds=STATEMENT_SECONDS_MAX,
@@ -146,8 +144,7 @@ def _is_ours(starter: int) -> bool:
 async def _tools(settings: Settings) -> AsyncIterator[_Tools]:
     configure_logging("ERROR")  # what goes wrong, one sentence says
     settings.require_database_dsn()
-    source = key_source(settings)
-    vault = Vault(require_master_key(source), source)
+    vault = vault_of(settings)
     async with migrated_database(
         settings,
         command_timeout_seconds=STATEMENT_SECONDS_MAX,

@@ -13,14 +13,12 @@ from projections.parked import Parked, parked_customers
 from projections.release import Outcome, Release
 from projections.store import Store
 from projections.versions import active
-from service.cli.connections import key_source, migrated_database
+from service.cli.connections import migrated_database, vault_of
 from service.cli.output import Failed, Json, moment, print_json, print_table, say
 from service.event_log import EventLog
-from service.master_key import require_master_key
 from service.postgres import Postgres
 from service.settings import Settings
 from service.telemetry import configure_logging
-from service.vault import Vault
 
 NAMED_MAX = 20  # of those who are still parked; `customers parked list` has them all
 TELL_CUSTOMERS = 1_000  # between lines of progress
@@ -120,8 +118,7 @@ async def _release_one(release: Release, customer_id: str, tenant: str | None) -
 @asynccontextmanager
 async def _releasing(settings: Settings) -> AsyncIterator[tuple[Postgres, Release]]:
     configure_logging("ERROR")  # what an outcome says need not be logged as well
-    source = key_source(settings)
-    vault = Vault(require_master_key(source), source)
+    vault = vault_of(settings)
     async with migrated_database(settings) as postgres:
         currency = settings.default_currency
         store = Store(postgres, await active(postgres), default_currency=currency)

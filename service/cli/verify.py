@@ -13,14 +13,13 @@ from typing import Final
 
 from projections.verification import Compared, verify_read_model
 from projections.versions import active
-from service.cli.connections import kafka_config, key_source, migrated_database
+from service.cli.connections import kafka_config, migrated_database, vault_of
 from service.cli.output import Failed, Json, print_json, print_table, say
 from service.cli.progress import progress
 from service.errors import ConfigurationError, Corrupt
 from service.event_log import EventLog, Head
 from service.findings import Finding, Findings, Progress
 from service.kafka import KafkaConfig
-from service.master_key import require_master_key
 from service.postgres import Postgres
 from service.relay import published_position
 from service.settings import Settings
@@ -60,8 +59,7 @@ async def verify(settings: Settings, parts: Collection[str], *, as_json: bool) -
     """Prints the report. Raises Failed, once it is printed, where anything was found."""
     configure_logging("ERROR")  # what a finding says need not be logged as well
     settings.require_database_dsn()
-    source = key_source(settings)
-    vault = Vault(require_master_key(source), source)
+    vault = vault_of(settings)
     config = None
     if KAFKA_PARTS & set(parts):
         if settings.kafka_bootstrap_servers is None:
