@@ -23,6 +23,8 @@ PORT_FIRST: Final = 20_000
 PORT_LAST: Final = 32_000
 PORT_ATTEMPTS_MAX: Final = 100
 
+_reserved: Final[list[socket.socket]] = []  # for as long as the process lives; a file each
+
 # Runs in the child, before the server: takes its user, asks the kernel for a signal on our death,
 # becomes the server. In this order: changing user clears PR_SET_PDEATHSIG (1), execv keeps it.
 # A program of its own and no preexec_fn, since Python code between fork and exec may deadlock.
@@ -105,12 +107,33 @@ def last_line(text: str) -> str:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on now."""
+    """A TCP port of 127.0.0.1 that nobody has, and that no other caller is given while we live.
+
+    A port is only a number until its server binds it; meanwhile a second caller, here or in another
+    process, could be given the same one. So we keep a socket bound to it that never listens: Linux
+    lets a server with SO_REUSEADDR, as they all set, bind beside it, and our next look without
+    that option finds the port taken. Elsewhere there may be no such sharing, so no such promise.
+    """
     for _ in range(PORT_ATTEMPTS_MAX):
         port = random.randrange(PORT_FIRST, PORT_LAST)  # noqa: S311 - not a secret
-        if is_free(port):
+        if _reserve(port):
             return port
     raise OSError(f"no free port found between {PORT_FIRST} and {PORT_LAST}")
+
+
+def _reserve(port: int) -> bool:
+    mark = socket.socket()
+    try:
+        mark.bind(("127.0.0.1", port))
+    except OSError:
+        mark.close()
+        return False
+    if sys.platform == "linux":
+        mark.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _reserved.append(mark)
+    else:
+        mark.close()
+    return True
 
 
 def is_free(port: int) -> bool:
