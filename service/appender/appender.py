@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from service.appender.columns import columns
+from service.appender.deadlines import Deadlines
 from service.appender.queue import Member, Queue
 from service.errors import (
     ConfigurationError,
@@ -28,7 +29,6 @@ from service.identifiers import CustomerId
 from service.postgres import ConstraintViolated, Postgres
 from service.vault import CustomerKey, Vault, is_personal
 
-WRITE_TIMEOUT_SECONDS = 8.0  # from joining the queue to an answer
 RECONNECT_DELAY_SECONDS = 0.1
 WRAPPING_KEY_RETIRED = "wrapping_key_retired"  # log.append raises it
 
@@ -75,6 +75,7 @@ class Appender:
         self._vault = vault
         self._observe_batch_size = observe_batch_size
         self._waiting = Queue()
+        self._deadlines = Deadlines(_give_up)
         self._arrived = asyncio.Event()
         self._stopping = False
 
@@ -91,12 +92,11 @@ class Appender:
             raise Unavailable("overloaded", "This process is ending.")
         member = self._waiting.join(append, key)
         self._arrived.set()
-        loop = asyncio.get_running_loop()
-        limit = loop.call_later(WRITE_TIMEOUT_SECONDS, _give_up, member)
+        self._deadlines.wait(member)
         try:
             answer = await member.answer
         finally:
-            limit.cancel()
+            self._deadlines.forget(member)
         self._remember(member)
         return answer
 
@@ -210,7 +210,6 @@ class Appender:
 
 
 def _give_up(member: Member) -> None:
-    """A timer of its own for each caller: `asyncio.timeout` costs a twentieth of a whole write."""
     _fail(member, Unavailable("database_unavailable", "The write was not confirmed."))
 
 

@@ -105,8 +105,18 @@ def member_of(append: Append, key: CustomerKey | None) -> Member:
         events,
         meta,
         None if append.expected_version else key,
-        len(meta) + sum(len(each.data.encode()) + len(each.sealed or b"") for each in events),
+        _bytes(meta, events),
     )
+
+
+def _bytes(meta: str, events: Sequence[Stored]) -> int:
+    size = len(meta)
+    for event in events:
+        data = event.data
+        size += len(data) if data.isascii() else len(data.encode())
+        if event.sealed is not None:
+            size += len(event.sealed)
+    return size
 
 
 def _stored(customer_id: CustomerId, event: Event, version: int, key: CustomerKey | None) -> Stored:
