@@ -107,7 +107,7 @@ class CustomerChanges(_Shape):
     first_name: TypedText = None
     last_name: TypedText = None
     phone: TypedText = None
-    metadata: PersonalMetadata = {}
+    metadata: PersonalMetadata = Field(default_factory=dict)
     """The caller's own keys; the whole new map."""
 
 
@@ -123,7 +123,7 @@ class CustomerCreated(_Shape):
     phone: TypedText = None
     tags: tuple[str, ...] = ()
     """In the order given; they differ in more than case."""
-    metadata: PersonalMetadata = {}
+    metadata: PersonalMetadata = Field(default_factory=dict)
     """The caller's own keys."""
     addresses: tuple[Address, ...] = ()
     """In the order given; exactly one is the default, if there are any."""
