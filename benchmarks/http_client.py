@@ -14,6 +14,7 @@ from typing_extensions import override
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _POSITION = re.compile(rb"\r\nlog-position: *(\d+)", re.IGNORECASE)
 ANSWER_TIMEOUT_SECONDS = 10.0
+EXPIRY_LOOK_SECONDS = 1.0  # one look at all connections costs less than a timer for each request
 CONNECTIONS_MAX = 128
 
 
@@ -30,6 +31,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._received = b""
         self._answer: asyncio.Future[Answer] | None = None
+        self.expires_at = 0.0  # of the answer, by the loop's clock
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -59,11 +61,17 @@ class Connection(asyncio.Protocol):
     async def send(self, request: bytes) -> Answer:
         assert self._transport is not None
         assert self._answer is None, "one request at a time"
-        self._answer = asyncio.get_running_loop().create_future()
-        answer = self._answer
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._answer = answer
+        self.expires_at = loop.time() + ANSWER_TIMEOUT_SECONDS
         self._transport.write(request)
-        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
-            return await answer
+        return await answer
+
+    def expire(self, now: float) -> None:
+        """Give up an answer that is due; TimeoutError for whoever waits for it."""
+        if self._answer is not None and not self._answer.done() and now >= self.expires_at:
+            self._answer.set_exception(TimeoutError())
 
     def close(self) -> None:
         if self._transport is not None:
@@ -80,6 +88,7 @@ class Connections:
         self._turns = asyncio.Semaphore(CONNECTIONS_MAX)
         self._idle: list[Connection] = []
         self._all: list[Connection] = []
+        self._look: asyncio.TimerHandle | None = None
 
     async def call(
         self, method: str, path: str, body: bytes = b"", key: str | None = None
@@ -99,8 +108,18 @@ class Connections:
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(Connection, self._host, self._port)
         self._all.append(connection)
+        if self._look is None:
+            self._expire()
         return connection
 
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        for connection in self._all:
+            connection.expire(loop.time())
+        self._look = loop.call_later(EXPIRY_LOOK_SECONDS, self._expire)
+
     def close(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
         for connection in self._all:
             connection.close()

@@ -125,11 +125,12 @@ async def _watch(
     postgres: Postgres, shown: list[tuple[int, float]], last: asyncio.Future[int]
 ) -> None:
     """Positions that are shown, each with the moment when it was first seen; until the last is."""
-    while not (last.done() and shown and shown[-1][0] >= last.result()):
-        found = await postgres.fetch_one(_lowest, SQL["shown"])
-        if found is not None and (not shown or found > shown[-1][0]):
-            shown.append((found, perf_counter()))
-        await asyncio.sleep(LOOK_SECONDS)
+    async with postgres.transaction() as held:  # to take a connection from the pool only once
+        while not (last.done() and shown and shown[-1][0] >= last.result()):
+            for found in await held.fetch(_lowest, SQL["shown"]):
+                if not shown or found > shown[-1][0]:
+                    shown.append((found, perf_counter()))
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 def _figures(
