@@ -81,7 +81,12 @@ async def serve_api(
     """
     allow_files()
     meter = ApiMeter(ground.metrics)
-    appender = Appender(ground.postgres, ground.vault, meter.append_batch_commands.observe)
+    appender = Appender(
+        ground.postgres,
+        ground.vault,
+        meter.append_batch_commands.observe,
+        None if ground.traces is None else ground.traces.appends(),
+    )
     log = EventLog(ground.postgres, ground.vault)
     feed = Feed(ground.postgres, log, pool_size_max=ground.settings.database_pool_size_max)
     async with asyncio.TaskGroup() as group:
@@ -128,6 +133,7 @@ def _app(
         epoch=ground.watch.epoch,
         digest_key=ground.key.subkey("idempotency"),
         rate_limit=RateLimit(per_second) if per_second > 0 else None,
+        spans=None if ground.traces is None else ground.traces.requests(),
     )
     pages = {
         **operations_pages(health.readiness, ground.metrics.render),

@@ -21,6 +21,7 @@ from service.cli.output import print_json, say
 from service.cli.prepare import prepare_database, prepare_topics, renew_up_token
 from service.cli.role import run_role
 from service.cli.servers import Servers, servers
+from service.cli.tracing import check_traces
 from service.database_url import mask_url
 from service.errors import ConfigurationError
 from service.settings import Settings
@@ -47,6 +48,7 @@ async def _up(settings: Settings, as_json: bool, stop: asyncio.Event) -> None:
     port = API_PORT if settings.http_port is None else settings.http_port
     _refuse_taken_port(settings.http_host, port)
     settings.delivery(is_embedded=settings.kafka_bootstrap_servers is None)  # or refuses it
+    check_traces(settings)
     if not as_json:
         say(f"Starting; what is stored is in {settings.data_directory}.")
     async with servers(settings) as found:
