@@ -68,11 +68,11 @@ def build_kept(ground: Ground) -> Kept:
     return Kept(ground.postgres, EventLog(ground.postgres, ground.vault), default_currency=currency)
 
 
-def runner_checks(runner: Runner) -> dict[str, Check]:
+def runner_checks(runner: Runner, name: str = "projections") -> dict[str, Check]:
     async def is_working() -> bool:
         return runner.status.phase == "running"
 
-    return {"projections": is_working}
+    return {name: is_working}
 
 
 def build_states(ground: Ground, config: KafkaConfig, *, is_embedded: bool = False) -> States:

@@ -113,7 +113,9 @@ async def _run_parts(
     checks |= runner_checks(runner)
     group.create_task(work(build_kept(base), stop))
     for derived in derived_modules(base.settings).values():
-        group.create_task(work(build_derived(base, config, derived), stop))
+        added = build_derived(base, config, derived)
+        group.create_task(work(added, stop))
+        checks |= runner_checks(added, f"projection {derived.table}")
     group.create_task(base.watch.run(stop))
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     api = serve_api(base, Health(checks), port, stop, on_ready=listening.set_result)
