@@ -16,6 +16,7 @@ from service.cli.connections import kafka_config
 from service.cli.ground import Ground, ground
 from service.cli.issuer import json_web_tokens
 from service.cli.role import PARTS_SHARE, run_role
+from service.cli.tracing import check_traces
 from service.cli.watch import broker_check
 from service.command_handler import CommandHandler
 from service.event_log import EventLog
@@ -37,6 +38,7 @@ API_PORT = 8080
 
 
 def run_api(settings: Settings, workers: int | None) -> None:
+    check_traces(settings)  # once, and not by each worker
     count = workers or settings.http_workers
     port = API_PORT if settings.http_port is None else settings.http_port
     if count > 1:

@@ -43,7 +43,8 @@ class Traces:
             )
             self._provider.add_span_processor(BatchSpanProcessor(_Exporter()))
         except ValueError as error:
-            raise ConfigurationError(f"A variable OTEL_… is wrong: {error}.") from error
+            detail = str(error).rstrip(".")
+            raise ConfigurationError(f"A variable OTEL_… is wrong: {detail}.") from error
         self._tracer = self._provider.get_tracer("customers", version("customers-service"))
 
     def requests(self) -> RequestSpans:

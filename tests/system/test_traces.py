@@ -278,7 +278,7 @@ async def test_who_does_not_trace_loads_nothing_of_it(
     assert bool(collector.spans) is is_loaded
 
 
-@pytest.mark.parametrize("role", ["api", "up"])
+@pytest.mark.parametrize("role", ["api", "api --workers 2", "up", "relay"])
 async def test_without_the_packages_it_ends_with_one_sentence(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, role: str
 ) -> None:
@@ -289,7 +289,8 @@ async def test_without_the_packages_it_ends_with_one_sentence(
     paths = [str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     done = await asyncio.to_thread(
-        run, installation.folder, role, **{**installation.settings, "HTTP_PORT": "0"}, TRACES="on"
+        *(run, installation.folder, *role.split()),
+        **{**installation.settings, "HTTP_PORT": "0", "TRACES": "on"},
     )
     assert done.returncode == 2
     assert "pip install 'customers-service[traces]'" in done.stderr.splitlines()[-1]
