@@ -58,6 +58,9 @@ class Collector:
     def of(self, service: str, name: str) -> list[Span]:
         return [each for each in self.spans if (each.service, each.name) == (service, name)]
 
+    def of_kind(self, kind: str) -> list[Span]:
+        return [each for each in self.spans if each.kind == kind]
+
     async def wait_for(self, service: str, name: str, trace_id: str) -> Span:
         """The first such span that has to do with a trace."""
         found: list[Span] = []

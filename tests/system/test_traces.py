@@ -73,9 +73,10 @@ async def send(
         return answer.status, await answer.text()
 
 
-async def create(system: Installation, api: Role, traceparent: str) -> str:
+async def create(system: Installation, api: Role, traceparent: str | None = None) -> str:
     body = {"email": f"{uuid4().hex}@example.com"}
-    status, text = await send(system, api, "POST", "/user", body, traceparent=traceparent)
+    headers = {} if traceparent is None else {"traceparent": traceparent}
+    status, text = await send(system, api, "POST", "/user", body, **headers)
     assert status == 201, text
     return str(json.loads(text)["id"])
 
@@ -92,6 +93,7 @@ async def test_a_request_is_followed_to_the_read_model(
         topic = installation.events_topic
         sent = await collector.wait_for("customers-relay", f"send {topic}", trace_id)
         shown = await collector.wait_for("customers-projections", f"process {topic}", trace_id)
+    assert {each.name for each in collector.of_kind("SERVER")} == {"POST /user"}  # and no /readyz
     assert request.parent_id == traceparent.split("-")[2]
     assert append.parent_id == request.context.span_id
     assert (batch.parent_id, append.links) == (append.context.span_id, [batch.context])
@@ -220,7 +222,7 @@ async def test_a_dead_collector_harms_nobody_and_is_told_of_once(
 ) -> None:
     port = free_port()
     _send_to(monkeypatch, f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")  # so it tries twice, and says why
     async with traced(installation, "api") as roles:
         api = roles["api"]
         for _ in range(3):
@@ -317,13 +319,17 @@ async def test_switched_off_by_opentelemetrys_own_variable_the_callers_trace_is_
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     _, traceparent = a_traceparent()
     async with traced(installation, "api", "relay") as roles:
+        untraced = await create(installation, roles["api"])
         await create(installation, roles["api"], traceparent)
+        published: dict[str, str | None] = {}
 
         async def is_published() -> bool:
             records = await read_topic(installation.bootstrap_servers, installation.events_topic)
-            return any(
-                dict(each.headers).get("ce_traceparent") == traceparent.encode() for each in records
-            )
+            for headers in (dict(each.headers) for each in records if each.key is not None):
+                told = headers.get("ce_traceparent")
+                published[headers["ce_subject"].decode()] = told.decode() if told else None
+            return traceparent in published.values()
 
         await eventually(is_published)
+    assert published[untraced] is None
     assert collector.spans == []
