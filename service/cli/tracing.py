@@ -17,9 +17,13 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from service.telemetry.traces import Traces
 
-PROTOCOL = "http/protobuf"
-PROTOCOL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-DISABLED = "OTEL_SDK_DISABLED"
+# OpenTelemetry's own variables that its SDK leaves to whoever sets it up, and what they may say.
+MEANT = {
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": ("http/protobuf",),
+    "OTEL_EXPORTER_OTLP_PROTOCOL": ("http/protobuf",),
+    "OTEL_TRACES_EXPORTER": ("otlp", "none"),
+}
+OFF = {"OTEL_SDK_DISABLED": "true", "OTEL_TRACES_EXPORTER": "none"}
 
 
 def check_traces(settings: Settings) -> None:
@@ -35,16 +39,17 @@ def check_traces(settings: Settings) -> None:
             "CUSTOMERS_TRACES needs packages that are not installed:"
             " pip install 'customers-service[traces]'."
         ) from error
-    for name in PROTOCOL_VARIABLES:
-        if os.environ.get(name, PROTOCOL) != PROTOCOL:
-            raise ConfigurationError(f"{name} is wrong: traces are sent by {PROTOCOL} alone.")
+    for name, meant in MEANT.items():
+        if (os.environ.get(name) or meant[0]) not in meant:
+            raise ConfigurationError(f"{name} is wrong: it may be {' or '.join(meant)}.")
 
 
 @asynccontextmanager
 async def traced(settings: Settings, role: str) -> AsyncIterator[Traces | None]:
     """None where nobody traces. At the end, what is left is sent, for a bounded time."""
     check_traces(settings)
-    if not settings.traces or os.environ.get(DISABLED, "").strip().lower() == "true":
+    is_off = any(os.environ.get(name, "").lower() == value for name, value in OFF.items())
+    if not settings.traces or is_off:
         yield None
         return
     from service.telemetry.traces import Traces

@@ -300,7 +300,11 @@ async def test_without_the_packages_it_ends_with_one_sentence(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_BSP_SCHEDULE_DELAY", "-1")],
+    [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
+    ],
 )
 async def test_a_variable_that_cannot_be_meant_ends_the_start(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -313,10 +317,14 @@ async def test_a_variable_that_cannot_be_meant_ends_the_start(
     assert "OTEL_" in done.stderr.splitlines()[-1]
 
 
-async def test_switched_off_by_opentelemetrys_own_variable_the_callers_trace_is_stored(
-    installation: Installation, collector: Collector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+@pytest.mark.parametrize(
+    ("name", "value"), [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")]
+)
+async def test_switched_off_by_opentelemetrys_own_variables_the_callers_trace_is_stored(
+    installation: Installation, collector: Collector, monkeypatch: pytest.MonkeyPatch,
+    name: str, value: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv(name, value)
     _, traceparent = a_traceparent()
     async with traced(installation, "api", "relay") as roles:
         untraced = await create(installation, roles["api"])
