@@ -17,8 +17,6 @@ from projections.rows import Parking, Rows
 from projections.store import Contended, Store
 from service.errors import Corrupt, Unavailable
 from service.event_log import EventLog
-from service.events import RecordedEvent, Version
-from service.identifiers import CustomerId
 
 ATTEMPTS_MAX = 10  # at one batch, while others change its customers or gaps turn up
 HEALING_EVENTS_MAX = 100  # one page of one customer's stream, in one transaction
@@ -92,30 +90,26 @@ class Applier:
         until = max(each.version for each in events)
         version = present.version
         while version < until:
-            try:
-                chunk = await self._missing(first.tenant, first.customer_id, version)
-            except Corrupt:
-                stop = Stop(version + 1, first.position, "undecodable")
-                await self._park(first.tenant, first.customer_id, stop)
-                return  # parked by now, or changed by somebody else: it is looked at again
+            chunk = await self._missing(first.customer_id, version)
             if not chunk:
                 raise Corrupt(f"position {first.position} was published, and the log lacks it")
             await self._apply({first.customer_id: chunk}, [])
             self._metrics.healed(len(chunk))
+            if isinstance(chunk[-1].event, str):
+                return  # parked by now, or changed by somebody else: it is looked at again
             version = chunk[-1].version
 
-    async def _missing(self, tenant: str, customer_id: str, after: int) -> list[Incoming]:
-        """The next of a stream's events; those before one that cannot be read, if there are any."""
+    async def _missing(self, customer_id: str, after: int) -> list[Incoming]:
+        """The next of a stream's events, up to one that cannot be read, and none behind a hole."""
         chunk: list[Incoming] = []
-        stream = self._log.stream(tenant, CustomerId(customer_id), after=Version(after))
-        try:
-            async for each in stream:
-                chunk.append(_incoming(each))
-                if len(chunk) == HEALING_EVENTS_MAX:
-                    break
-        except Corrupt:
-            if not chunk:
-                raise
+        for each in await self._log.of_customers(
+            (customer_id, after), customer_id, limit=HEALING_EVENTS_MAX
+        ):
+            if each.version != after + len(chunk) + 1:
+                break
+            chunk.append(incoming(each))
+            if isinstance(chunk[-1].event, str):
+                break
         return chunk
 
     async def _apply_apart(self, groups: _Groups, moves: Sequence[Move], error: Corrupt) -> bool:
@@ -172,10 +166,3 @@ def _fold(groups: _Groups, presents: Mapping[str, Present]) -> _Folded:
         else:
             folded.rows.add(change)
     return folded
-
-
-def _incoming(event: RecordedEvent) -> Incoming:
-    return Incoming(
-        *(event.position, event.tenant, event.customer_id, event.version, event.time, event.event),
-        *(event.id, event.is_forgotten),
-    )

@@ -71,6 +71,9 @@ class Fact(Protocol):
     def is_forgotten(self) -> bool:
         """The personal fields are blank: a deletion of the customer follows in the log."""
 
+    @property
+    def traceparent(self) -> str | None: ...
+
 
 class Incoming(NamedTuple):
     """An event with its place, or the reason why it cannot be read."""

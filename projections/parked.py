@@ -16,9 +16,11 @@ from projections.customers import Reason, Stop
 from projections.rows import Rows
 from projections.store import Contended, Store
 from projections.versions import statements
-from service.postgres import Postgres, Transaction
+from service.postgres import Postgres, Transaction, load_statements
 
 PAGE_CUSTOMERS_MAX = 500
+
+LIST = load_statements("projections", "parked.sql")["list"]
 
 
 class Parked(NamedTuple):
@@ -109,10 +111,11 @@ class ParkedStore:
 async def parked_customers(
     postgres: Postgres, tenant: str | None = None, projection: Followed = CUSTOMERS
 ) -> AsyncIterator[Parked]:
-    """All parked customers, or those of one tenant, by id; a page in memory at a time."""
-    after, statement = "", statements("parked.sql", projection.version)["list"]
+    """All that a projection has parked, the read model or one that was added, or those of one
+    tenant, by id; a page in memory at a time."""
+    after, key = "", (projection.name, projection.version)
     while True:
-        page = await postgres.fetch(Parked, statement, after, tenant, PAGE_CUSTOMERS_MAX)
+        page = await postgres.fetch(Parked, LIST, after, tenant, PAGE_CUSTOMERS_MAX, *key)
         for each in page:
             yield each
         if len(page) < PAGE_CUSTOMERS_MAX:

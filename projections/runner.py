@@ -21,6 +21,7 @@ from projections.observing import NoMetrics, Phase, ProjectionMetrics, Projectio
 from projections.store import CheckpointLost
 from service.errors import Unavailable
 from service.event_log import EventLog
+from service.telemetry import BatchSpans, NoBatchSpans
 
 FOLLOW_SECONDS = 1.0  # between looks at which version is read
 OBSERVE_SECONDS = 1.0  # between looks at how far behind the log everything is
@@ -48,6 +49,7 @@ class Runner:
         checkpoints: Checkpoints,
         *,
         metrics: ProjectionMetrics | None = None,
+        spans: BatchSpans | None = None,
         shutdown_timeout_seconds: float = SHUTDOWN_TIMEOUT_SECONDS,
     ) -> None:
         self._source = source
@@ -55,6 +57,7 @@ class Runner:
         self._log = log
         self._checkpoints = checkpoints
         self._metrics = metrics or NoMetrics()
+        self._spans = spans or NoBatchSpans()
         self._shutdown_timeout_seconds = shutdown_timeout_seconds
         self._status = ProjectionStatus("stopped")
         self._stop = asyncio.Event()
@@ -115,7 +118,10 @@ class Runner:
         """The database is waited for here, so that no partition is given up for its sake."""
         while True:
             try:
-                await self._applier.apply(batch.facts, batch.moves)
+                with self._spans.batch(
+                    (each.traceparent for each in batch.facts), len(batch.facts)
+                ):
+                    await self._applier.apply(batch.facts, batch.moves)
             except CheckpointLost:
                 self._outpaced()
                 await self._checkpoints.follow()

@@ -23,6 +23,7 @@ from service.events import (
     Version,
     decode,
     decode_meta,
+    traceparent_in,
 )
 from service.identifiers import CustomerId, EventId, EventKey, event_id
 from service.postgres import Reader, load_statements
@@ -126,6 +127,10 @@ class StoredEvent(NamedTuple):
     time: datetime
     is_forgotten: bool = False  # the key is destroyed: what was personal in `data` is blank
     is_damaged: bool = False  # it does not open: `data` is empty, and fits no model
+
+    @property
+    def traceparent(self) -> str | None:
+        return traceparent_in(self.meta)
 
     def decoded(self) -> RecordedEvent:
         """Raises Corrupt where no model of this release fits."""

@@ -14,8 +14,9 @@ Kind: TypeAlias = Literal["missing", "repeated", "out_of_order", "different", "u
 """Not there; there twice; there too late; not what the log says; there, and the log knows nothing
 of it."""
 
-Where: TypeAlias = Literal["log", "kafka", "states", "read_model"]
-"""The log itself, the topic of events, the topic of states, the read model's tables."""
+Where: TypeAlias = Literal["log", "kafka", "states", "read_model", "projections"]
+"""The log itself, the topic of events, the topic of states, the read model's tables, those of
+projections that were added."""
 
 LISTED_OF_A_KIND_MAX = 20  # of one kind in one place; so a flood of one does not hide another
 

@@ -155,6 +155,11 @@ class Settings(BaseSettings):
         "USD", description="currency (ISO 4217) of tenants made without one"
     )
     log_level: LogLevel = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`")
+    traces: bool = Field(
+        False,
+        description="true: traces are sent by OTLP over HTTP, as OTEL_… variables say; needs the"
+        " extra `traces`",
+    )
     shutdown_timeout_seconds: float = Field(
         10.0, gt=0, le=300, description="from SIGTERM to the end of a process"
     )

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from projections.checkpoint import Projection
+from projections.rebuild.build import SQL as BUILD
 from projections.versions import State, Version, statements
 from service.errors import CustomersError, Unavailable
 from service.postgres import Postgres, Transaction, load_statements
@@ -131,8 +132,8 @@ async def _replace_views(transaction: Transaction, new: Projection) -> None:
 
 
 async def _forget_build(transaction: Transaction, version: int) -> None:
-    for name in ("forget_build", "forget_ranges", "forget_differences"):
-        await transaction.execute(SQL[name], version)
+    for statement in (SQL["forget_build"], SQL["forget_ranges"], BUILD["forget_differences"]):
+        await transaction.execute(statement, version)
 
 
 async def _check(transaction: Transaction, wanted: dict[int, set[State]]) -> None:

@@ -84,9 +84,6 @@ DELETE FROM projection.rebuild WHERE version = $1;
 -- name: forget_ranges
 DELETE FROM projection.rebuild_range WHERE version = $1;
 
--- name: forget_differences
-DELETE FROM projection.rebuild_difference WHERE version = $1;
-
 -- name: forget_version
 WITH places AS (
     DELETE FROM projection.checkpoint WHERE projection = 'customers' AND version = $1

@@ -1,10 +1,10 @@
 -- name: list
--- A page of the parked customers, after one of them; with how many events of each are not shown.
+-- A page of the customers that any projection has parked, after one of them; with how many events of each are not shown.
 SELECT parked.customer_id, parked.tenant, parked.stream_version, parked.position, parked.reason, parked.parked_at,
        greatest(0, coalesce(stream.version, 0) - parked.stream_version + 1)
 FROM projection.parked
 LEFT JOIN log.stream ON stream.customer_id = parked.customer_id
-WHERE parked.projection = 'customers' AND parked.version = {version} AND parked.customer_id > $1
+WHERE parked.projection = $4 AND parked.version = $5 AND parked.customer_id > $1
   AND ($2::text IS NULL OR parked.tenant = $2)
 ORDER BY parked.customer_id LIMIT $3;
 

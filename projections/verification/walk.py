@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from projections.checkpoint import CUSTOMERS, LOG_PARTITION, Followed
 from projections.store import DEFAULT_CURRENCY
@@ -18,9 +18,9 @@ from projections.verification.compare import compared
 from projections.verification.held import Held, Stream, read_held
 from projections.verification.replay import Replay
 from projections.versions import statements
-from service.event_log import EventLog, Head
+from service.event_log import EventLog, Head, StoredEvent
 from service.events import OrderRecorded
-from service.findings import Finding, Findings, Kind, Progress
+from service.findings import Finding, Findings, Kind, Progress, Where
 from service.kafka import partition_for
 from service.postgres import Postgres, Reader, Transaction
 from service.vault import Vault
@@ -39,7 +39,9 @@ class Compared:
     parked: int = 0
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
+    """How far a partition of the feed is applied."""
+
     partition: int
     epoch: str
     position: int
@@ -104,8 +106,10 @@ async def verify_read_model(
             if not streams:
                 break
             last = streams[-1].customer_id
-            shown = await _shown(snapshot, sql, findings)
-            replays = await _replays(EventLog(snapshot, vault), streams, after)
+            places = await snapshot.fetch(Place, sql["places"])
+            shown = await shown_up_to(snapshot, places, findings, "read_model")
+            replays = {each.customer_id: _replay(each) for each in streams}
+            await feed(EventLog(snapshot, vault), replays, after, last)
             references = _references(streams, replays)
             held = await read_held(
                 snapshot, sql, [each.customer_id for each in streams], references
@@ -120,10 +124,12 @@ async def verify_read_model(
     return done
 
 
-async def _shown(snapshot: Transaction, sql: _Sql, findings: Findings) -> Shown:
-    places = await snapshot.fetch(_Place, sql["places"])
+async def shown_up_to(
+    snapshot: Transaction, places: Sequence[Place], findings: Findings, where: Where
+) -> Shown:
+    """What all partitions of a feed together are to have shown."""
     head = await EventLog(snapshot).head()
-    positions = {each.partition: _position(each, head, findings) for each in places}
+    positions = {each.partition: _position(each, head, findings, where) for each in places}
     if LOG_PARTITION in positions or not positions:
         return lambda _: positions.get(LOG_PARTITION, 0)
     lowest = min(positions.values())
@@ -134,30 +140,35 @@ async def _shown(snapshot: Transaction, sql: _Sql, findings: Findings) -> Shown:
     return shown
 
 
-def _position(place: _Place, head: Head, findings: Findings) -> int:
+def _position(place: Place, head: Head, findings: Findings, where: Where) -> int:
     if place.epoch != head.epoch:
         detail = "the checkpoint is of another epoch, that is another log"
-        findings.add(Finding("different", "read_model", detail, partition=place.partition))
+        findings.add(Finding("different", where, detail, partition=place.partition))
         return 0
     if place.position > head.position:
         detail = "the checkpoint is ahead of the log"
-        where = place.position, place.partition
-        findings.add(Finding("unexpected", "read_model", detail, None, *where))
+        findings.add(Finding("unexpected", where, detail, None, place.position, place.partition))
     return place.position
 
 
-async def _replays(log: EventLog, streams: Sequence[Stream], after: str) -> Mapping[str, Replay]:
-    replays = {
-        each.customer_id: Replay(each.customer_id, each.tenant, each.currency, each.shown_version)
-        for each in streams
-    }
-    place, last = (after, 2**62), streams[-1].customer_id
+def _replay(stream: Stream) -> Replay:
+    return Replay(stream.customer_id, stream.tenant, stream.currency, stream.shown_version)
+
+
+class Fed(Protocol):
+    """Takes in a stream's events, in order, some at a time."""
+
+    def feed(self, events: Sequence[StoredEvent]) -> None: ...
+
+
+async def feed(log: EventLog, replays: Mapping[str, Fed], after: str, last: str) -> None:
+    """The streams of all customers after one and up to another, by customer."""
+    place = (after, 2**62)
     while page := await log.of_customers(place, last, limit=EVENTS_MAX):
         for customer_id, events in groupby(page, attrgetter("customer_id")):
             if customer_id in replays:  # else it has no row in log.stream
                 replays[customer_id].feed(list(events))
         place = page[-1].customer_id, page[-1].version
-    return replays
 
 
 def _references(streams: Sequence[Stream], replays: Mapping[str, Replay]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from service.appender.columns import columns
 from service.appender.deadlines import Deadlines
 from service.appender.queue import Member, Queue
+from service.appender.spans import AppendSpans, CommandSpan
 from service.errors import (
     ConfigurationError,
     Conflict,
@@ -70,10 +71,13 @@ class Appender:
         postgres: Postgres,
         vault: Vault,
         observe_batch_size: Callable[[int], None] = lambda _: None,
+        spans: AppendSpans | None = None,
     ) -> None:
         self._postgres = postgres
         self._vault = vault
         self._observe_batch_size = observe_batch_size
+        self._spans = spans
+        self._traced: dict[Member, CommandSpan] = {}  # of those that wait
         self._waiting = Queue()
         self._deadlines = Deadlines(_give_up)
         self._arrived = asyncio.Event()
@@ -91,6 +95,8 @@ class Appender:
         if self._stopping:
             raise Unavailable("overloaded", "This process is ending.")
         member = self._waiting.join(append, key)
+        if self._spans is not None:
+            self._trace(member, self._spans)
         self._arrived.set()
         self._deadlines.wait(member)
         try:
@@ -108,12 +114,33 @@ class Appender:
                 await self._arrived.wait()
             if batch := self._waiting.take_batch():
                 self._observe_batch_size(len(batch))
-                await self._write(batch)
+                if self._traced:
+                    await self._write_traced(batch)
+                else:
+                    await self._write(batch)
 
     def stop(self) -> None:
         """Take no new work; `run` returns when what waits is written. Harmless when repeated."""
         self._stopping = True
         self._arrived.set()
+
+    def _trace(self, member: Member, spans: AppendSpans) -> None:
+        """Until it is answered, whoever answers it."""
+        span = spans.command(member.append.meta.traceparent)
+        if span is not None:
+            self._traced[member] = span
+            member.answer.add_done_callback(span.end)
+            member.answer.add_done_callback(lambda _: self._traced.pop(member))
+
+    async def _write_traced(self, batch: list[Member]) -> None:
+        assert self._spans is not None, "commands are traced"
+        spans = [span for each in batch if (span := self._traced.get(each)) is not None]
+        traceparents = [each.traceparent for each in spans]
+        with self._spans.batch(traceparents, len(batch) if spans else 0) as traceparent:
+            if traceparent is not None:
+                for each in spans:
+                    each.goes_with(traceparent)
+            await self._write(batch)
 
     async def _key(self, append: Append) -> CustomerKey | None:
         """To seal the events with; None where they hold nothing personal.

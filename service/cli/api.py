@@ -16,6 +16,7 @@ from service.cli.connections import kafka_config
 from service.cli.ground import Ground, ground
 from service.cli.issuer import json_web_tokens
 from service.cli.role import PARTS_SHARE, run_role
+from service.cli.tracing import check_traces
 from service.cli.watch import broker_check
 from service.command_handler import CommandHandler
 from service.event_log import EventLog
@@ -37,6 +38,7 @@ API_PORT = 8080
 
 
 def run_api(settings: Settings, workers: int | None) -> None:
+    check_traces(settings)  # once, and not by each worker
     count = workers or settings.http_workers
     port = API_PORT if settings.http_port is None else settings.http_port
     if count > 1:
@@ -81,7 +83,12 @@ async def serve_api(
     """
     allow_files()
     meter = ApiMeter(ground.metrics)
-    appender = Appender(ground.postgres, ground.vault, meter.append_batch_commands.observe)
+    appender = Appender(
+        ground.postgres,
+        ground.vault,
+        meter.append_batch_commands.observe,
+        None if ground.traces is None else ground.traces.appends(),
+    )
     log = EventLog(ground.postgres, ground.vault)
     feed = Feed(ground.postgres, log, pool_size_max=ground.settings.database_pool_size_max)
     async with asyncio.TaskGroup() as group:
@@ -128,6 +135,7 @@ def _app(
         epoch=ground.watch.epoch,
         digest_key=ground.key.subkey("idempotency"),
         rate_limit=RateLimit(per_second) if per_second > 0 else None,
+        spans=None if ground.traces is None else ground.traces.requests(),
     )
     pages = {
         **operations_pages(health.readiness, ground.metrics.render),

@@ -20,7 +20,7 @@ from projections.kafka_feed import KafkaSource
 from projections.log_feed import LogSource
 from projections.runner import Runner
 from service.cli.connections import database, migrated_database
-from service.cli.ground import Ground
+from service.cli.ground import Ground, applying_spans
 from service.cli.output import Failed, say
 from service.cli.role import PARTS_SHARE
 from service.errors import ConfigurationError
@@ -70,6 +70,7 @@ def build_derived(ground: Ground, config: KafkaConfig | None, derived: Derived) 
         log,
         checkpoints,
         metrics=meter,
+        spans=applying_spans(ground, config, derived.table),
         shutdown_timeout_seconds=ground.settings.shutdown_timeout_seconds * PARTS_SHARE,
     )
 

@@ -36,6 +36,7 @@ def build_intake(ground: Ground, config: KafkaConfig, *, is_embedded: bool = Fal
         ground.postgres,
         config,
         metrics=IntakeMeter(ground.metrics),
+        spans=None if ground.traces is None else ground.traces.taking_in(config.orders_topic.name),
         creates_topics=is_embedded,
         shutdown_timeout_seconds=ground.settings.shutdown_timeout_seconds * PARTS_SHARE,
     )

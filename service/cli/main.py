@@ -210,14 +210,14 @@ def status(as_json: AsJson = False) -> None:
 def verify(
     only: Annotated[
         str | None,
-        typer.Option(help="Only these, with commas: log, kafka, states, read-model."),
+        typer.Option(help="Only these, with commas: log, kafka, states, read-model, projections."),
     ] = None,
     without_kafka: Annotated[
         bool, typer.Option("--without-kafka", help="Leave kafka and states out.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the log, Kafka and the read model; the system may run meanwhile.
+    """Compare the log, Kafka, the read model and projections; the system may run meanwhile.
 
     Exit code 1: something is missing, repeated, out of order, different, or should not be there.
 

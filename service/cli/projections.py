@@ -20,7 +20,7 @@ from projections.store import Store
 from projections.versions import Served
 from service.cli.connections import kafka_config
 from service.cli.derived import build_derived, derived_named
-from service.cli.ground import Ground, ground, work
+from service.cli.ground import Ground, applying_spans, ground, work
 from service.cli.operations import serve_operations
 from service.cli.role import PARTS_SHARE, run_role
 from service.cli.watch import broker_check
@@ -57,6 +57,7 @@ def build_runner(ground: Ground, config: KafkaConfig | None) -> Runner:
         log,
         checkpoints,
         metrics=meter,
+        spans=applying_spans(ground, config, CUSTOMERS.name),
         shutdown_timeout_seconds=ground.settings.shutdown_timeout_seconds * PARTS_SHARE,
     )
 
@@ -67,11 +68,11 @@ def build_kept(ground: Ground) -> Kept:
     return Kept(ground.postgres, EventLog(ground.postgres, ground.vault), default_currency=currency)
 
 
-def runner_checks(runner: Runner) -> dict[str, Check]:
+def runner_checks(runner: Runner, name: str = "projections") -> dict[str, Check]:
     async def is_working() -> bool:
         return runner.status.phase == "running"
 
-    return {"projections": is_working}
+    return {name: is_working}
 
 
 def build_states(ground: Ground, config: KafkaConfig, *, is_embedded: bool = False) -> States:

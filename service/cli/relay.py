@@ -37,6 +37,7 @@ def build_relay(ground: Ground, config: KafkaConfig, *, is_embedded: bool = Fals
         _delivery(ground, config, is_embedded=is_embedded),
         Lease(ground.postgres, config.events_topic.name),
         metrics=RelayMeter(ground.metrics),
+        spans=None if ground.traces is None else ground.traces.publishing(config.events_topic.name),
         shutdown_timeout_seconds=ground.settings.shutdown_timeout_seconds * PARTS_SHARE,
     )
 

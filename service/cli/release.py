@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from projections.derived import made_tables, table_of
 from projections.parked import Parked, parked_customers
 from projections.release import Outcome, Release
 from projections.store import Store
@@ -45,15 +46,22 @@ class _Done:
 
 
 async def list_parked(settings: Settings, tenant: str | None, *, as_json: bool) -> None:
+    """In the read model and in all projections that were added."""
     async with migrated_database(settings) as postgres:
         read = await active(postgres)
-        found = [each async for each in parked_customers(postgres, tenant, read)]
+        found = [(read.name, each) async for each in parked_customers(postgres, tenant, read)]
+        for made in await made_tables(postgres):
+            name, added = table_of(made.projection), made.projection
+            found += [(name, each) async for each in parked_customers(postgres, tenant, added)]
     if as_json:
-        print_json({"parked": [_parked(each) for each in found]})
+        print_json({"parked": [_parked(*each) for each in found]})
         return
     print_table(
-        ["CUSTOMER", "TENANT", "VERSION", "POSITION", "REASON", "SINCE", "WAITING"],
-        [[*map(str, each[:5]), moment(each.since), str(each.waiting)] for each in found],
+        ["CUSTOMER", "TENANT", "VERSION", "POSITION", "REASON", "SINCE", "WAITING", "PROJECTION"],
+        [
+            [*map(str, each[:5]), moment(each.since), str(each.waiting), name]
+            for name, each in found
+        ],
     )
 
 
@@ -125,7 +133,7 @@ async def _releasing(settings: Settings) -> AsyncIterator[tuple[Postgres, Releas
         yield postgres, Release(postgres, store, EventLog(postgres, vault))
 
 
-def _parked(each: Parked) -> Json:
+def _parked(projection: str, each: Parked) -> Json:
     return {
         "customerId": each.customer_id,
         "tenant": each.tenant,
@@ -134,6 +142,7 @@ def _parked(each: Parked) -> Json:
         "reason": each.reason,
         "since": moment(each.since),
         "waiting": each.waiting,
+        "projection": projection,
     }
 
 

@@ -22,6 +22,7 @@ from service.errors import ConfigurationError, CustomersError
 from service.telemetry import configure_logging, log_loop_error
 
 PARTS_SHARE = 0.6  # of the shutdown limit: for parts to finish what is in hand
+FLUSH_SHARE = 0.1  # then for spans that are not sent yet
 CANCEL_SHARE = 0.8  # then whatever still runs is cancelled
 EXIT_SHARE = 0.97  # then the process ends as it is
 SIGINT_EXIT_CODE = 130

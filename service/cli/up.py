@@ -21,6 +21,7 @@ from service.cli.output import print_json, say
 from service.cli.prepare import prepare_database, prepare_topics, renew_up_token
 from service.cli.role import run_role
 from service.cli.servers import Servers, servers
+from service.cli.tracing import check_traces
 from service.database_url import mask_url
 from service.errors import ConfigurationError
 from service.settings import Settings
@@ -47,6 +48,7 @@ async def _up(settings: Settings, as_json: bool, stop: asyncio.Event) -> None:
     port = API_PORT if settings.http_port is None else settings.http_port
     _refuse_taken_port(settings.http_host, port)
     settings.delivery(is_embedded=settings.kafka_bootstrap_servers is None)  # or refuses it
+    check_traces(settings)
     if not as_json:
         say(f"Starting; what is stored is in {settings.data_directory}.")
     async with servers(settings) as found:
@@ -111,7 +113,9 @@ async def _run_parts(
     checks |= runner_checks(runner)
     group.create_task(work(build_kept(base), stop))
     for derived in derived_modules(base.settings).values():
-        group.create_task(work(build_derived(base, config, derived), stop))
+        added = build_derived(base, config, derived)
+        group.create_task(work(added, stop))
+        checks |= runner_checks(added, f"projection {derived.table}")
     group.create_task(base.watch.run(stop))
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     api = serve_api(base, Health(checks), port, stop, on_ready=listening.set_result)

@@ -1,4 +1,4 @@
-"""`customers verify`: compares the log, Kafka and the read model.
+"""`customers verify`: compares the log, Kafka, the read model, and projections that were added.
 
 Invariants: nothing is written, and the system may run meanwhile. What could not be looked at ends
 the command as failed or as wrong use; it is never passed over as if nothing was found.
@@ -6,14 +6,16 @@ the command as failed or as wrong use; it is never passed over as if nothing was
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from time import monotonic
 from typing import Final
 
-from projections.verification import Compared, verify_read_model
+from projections.derived import Derived, made_tables, table_of
+from projections.verification import Compared, verify_added, verify_read_model
 from projections.versions import active
 from service.cli.connections import kafka_config, migrated_database, vault_of
+from service.cli.derived import derived_modules
 from service.cli.output import Failed, Json, print_json, print_table, say
 from service.cli.progress import progress
 from service.errors import ConfigurationError, Corrupt
@@ -28,7 +30,7 @@ from service.vault import Vault
 from service.verification import LogCompared, verify_log, verify_states, verify_topic
 
 STATEMENT_SECONDS_MAX = 300.0  # some statements go over a whole table
-PARTS: Final = ("log", "kafka", "states", "read-model")
+PARTS: Final = ("log", "kafka", "states", "read-model", "projections")
 KAFKA_PARTS: Final = frozenset({"kafka", "states"})
 
 
@@ -42,6 +44,8 @@ class _Report:
     records: int | None = None
     states: int | None = None
     read_model: Compared | None = None
+    added: dict[str, Compared] | None = None  # by the table's name
+    left_out: Sequence[str] = ()  # tables that no module here makes
 
 
 def chosen_parts(only: str | None, *, without_kafka: bool) -> frozenset[str]:
@@ -60,6 +64,7 @@ async def verify(settings: Settings, parts: Collection[str], *, as_json: bool) -
     configure_logging("ERROR")  # what a finding says need not be logged as well
     settings.require_database_dsn()
     vault = vault_of(settings)
+    modules = derived_modules(settings) if "projections" in parts else {}
     config = None
     if KAFKA_PARTS & set(parts):
         if settings.kafka_bootstrap_servers is None:
@@ -75,6 +80,8 @@ async def verify(settings: Settings, parts: Collection[str], *, as_json: bool) -
         with progress() as told:
             currency = settings.default_currency
             await _look(postgres, vault, config, parts, report, findings, told, currency)
+            if "projections" in parts:
+                await _look_at_added(postgres, vault, modules.values(), report, findings, told)
     seconds = monotonic() - started
     if as_json:
         print_json(_document(report, findings, parts, seconds))
@@ -111,6 +118,24 @@ async def _look(
         report.states = await verify_states(postgres, config, findings, told)
 
 
+async def _look_at_added(
+    postgres: Postgres,
+    vault: Vault,
+    modules: Iterable[Derived],
+    report: _Report,
+    findings: Findings,
+    told: Progress,
+) -> None:
+    """Those whose module is named and whose table is made; the other tables are named as such."""
+    made = {table_of(each.projection) for each in await made_tables(postgres)}
+    report.added = {
+        each.table: await verify_added(postgres, vault, each, findings, told)
+        for each in modules
+        if each.table in made
+    }
+    report.left_out = sorted(made - report.added.keys())
+
+
 async def _published(postgres: Postgres, config: KafkaConfig, findings: Findings) -> int:
     """Up to where the topic has, or had, everything; 0 where a relay would refuse to publish."""
     try:
@@ -141,13 +166,22 @@ def _document(report: _Report, findings: Findings, parts: Collection[str], secon
         },
         "customersBehind": None if model is None else model.behind,
         "customersParked": None if model is None else model.parked,
+        "projections": None if report.added is None else _added(report.added),
+        "leftOut": [*report.left_out],
         "seconds": round(seconds, 3),
+    }
+
+
+def _added(compared: Mapping[str, Compared]) -> Json:
+    return {
+        name: {"customers": each.customers, "behind": each.behind, "parked": each.parked}
+        for name, each in compared.items()
     }
 
 
 def _counts(findings: Findings) -> Json:
     counts: dict[str, Json] = {}
-    for where in ("log", "kafka", "states", "read_model"):
+    for where in ("log", "kafka", "states", "read_model", "projections"):
         of_place: dict[str, Json] = {
             kind: count
             for (place, kind), count in sorted(findings.counts.items())
@@ -179,7 +213,12 @@ def _tell(report: _Report, findings: Findings, seconds: float) -> None:
         said.append(f"{report.states:,} states")
     if (model := report.read_model) is not None:
         said.append(f"{model.customers:,} customers of the read model, {model.behind:,} behind")
+    for name, each in (report.added or {}).items():
+        said.append(f"{each.customers:,} customers of {name}, {each.behind:,} behind")
     say(f"Compared in {seconds:.1f} s: {'; '.join(said)}.")
+    if report.left_out:
+        names = ", ".join(report.left_out)
+        say(f"Left out, for CUSTOMERS_PROJECTION_MODULES names no module of it: {names}.")
 
 
 def _place(finding: Finding) -> str:

@@ -9,7 +9,7 @@ instead of two, and every refusal in one form.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -21,7 +21,7 @@ from service.http.addresses import Addresses
 from service.http.auth import Authenticator
 from service.http.bodies import check_expectation
 from service.http.call import Handler, Page
-from service.http.correlation import X_REQUEST_ID, request_id_of
+from service.http.correlation import X_REQUEST_ID, request_id_of, traceparent_of
 from service.http.customer_routes import CUSTOMER_ROUTES
 from service.http.customers import Customers, Queries
 from service.http.endpoint import Endpoint
@@ -31,6 +31,7 @@ from service.http.large_answers import LargeAnswers
 from service.http.orders import OrderQueries, Orders
 from service.http.problems import Refused, problem_response, refused
 from service.http.rate_limit import RateLimit, told
+from service.http.request_spans import OWN_TRACEPARENT, RequestSpans
 from service.http.router import Place, Router
 from service.http.routes import VERSION_PREFIX, Route
 from service.http.slots import Slots
@@ -67,10 +68,11 @@ class Dependencies:
     epoch: Callable[[], str]
     digest_key: bytes
     rate_limit: RateLimit | None = None
+    spans: RequestSpans | None = None
 
 
 class App:
-    """Answers requests; `serve` puts it behind a port."""
+    """Answers requests; `serve` puts it behind a port. Paths in `untraced` get no span."""
 
     def __init__(
         self,
@@ -79,14 +81,39 @@ class App:
         *,
         has_rate_limit: bool,
         console: Console | None = None,
+        spans: RequestSpans | None = None,
+        untraced: Collection[str] = (),
     ) -> None:
         self._console = console
+        self._spans = spans
+        self._untraced = untraced
         self._has_rate_limit = has_rate_limit
         self._router = router
         self._observer = observer
         self._log = structlog.get_logger()
         self.in_flight = 0  # requests that are not answered yet
         self.is_draining = False  # from now on every answer closes its connection
+
+    @property
+    def handler(self) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        """What a server calls. Chosen once: a request pays for a span only where there is one."""
+        return self if self._spans is None else self._traced(self._spans)
+
+    def _traced(
+        self, spans: RequestSpans
+    ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            found = self._router.find(request.rel_url.raw_path)
+            route = None if found is None else found[0].template
+            if route in self._untraced:
+                return await self(request)
+            with spans.request(request.method, route, traceparent_of(request)) as span:
+                request[OWN_TRACEPARENT] = span.traceparent
+                response = await self(request)
+                span.answered(response.status)
+                return response
+
+        return answer
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         started = time.perf_counter()
@@ -187,12 +214,20 @@ def build_app(
             for (method, path), answering in shown.routes().items():
                 router.add(method, path, answering)
     has_rate_limit = dependencies is not None and dependencies.rate_limit is not None
-    return App(router, observer, has_rate_limit=has_rate_limit, console=shown)
+    return App(
+        router,
+        observer,
+        has_rate_limit=has_rate_limit,
+        console=shown,
+        spans=None if dependencies is None else dependencies.spans,
+        untraced=frozenset(pages),
+    )
 
 
 def customer_routes(dependencies: Dependencies) -> Sequence[tuple[Route, Handler]]:
     """Every row of the table with its handler."""
-    writes = Writes(dependencies.commands, dependencies.digest_key)
+    is_traced = dependencies.spans is not None
+    writes = Writes(dependencies.commands, dependencies.digest_key, is_traced=is_traced)
     customers = Customers(writes, dependencies.queries)
     addresses, tags = Addresses(writes), Tags(writes)
     orders, history = Orders(dependencies.queries), History(dependencies.queries)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from aiohttp import web
 from multidict import CIMultiDictProxy, istr
 from uuid_utils import uuid7
 
@@ -30,7 +31,7 @@ def request_id_of(headers: CIMultiDictProxy[str]) -> str:
     return given if given is not None and _VISIBLE.fullmatch(given) else new_request_id()
 
 
-def traceparent_of(headers: CIMultiDictProxy[str]) -> str | None:
-    """None where there is none, or one that does not follow the standard."""
-    given = headers.get(TRACEPARENT)
+def traceparent_of(request: web.BaseRequest) -> str | None:
+    """The caller's; None where there is none, or one that does not follow the standard."""
+    given = request.headers.get(TRACEPARENT)
     return given if given is not None and _TRACEPARENT.fullmatch(given) else None

@@ -100,7 +100,7 @@ class _Server(web.Server):
     """Makes the protocol of each connection."""
 
     def __init__(self, app: App) -> None:
-        super().__init__(app)
+        super().__init__(app.handler)
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         left = files - CONNECTIONS_MAX - OTHER_FILES
         self._refusals = Refusals(max(0, min(REFUSED_AT_ONCE_MAX, left)))

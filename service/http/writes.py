@@ -18,6 +18,7 @@ from service.http.call import Call, empty_response, json_response
 from service.http.conditions import expected_versions, idempotency_key
 from service.http.correlation import traceparent_of
 from service.http.headers import ETAG, IDEMPOTENT_REPLAYED, LOG_EPOCH, LOG_POSITION, etag
+from service.http.request_spans import own_traceparent
 from service.identifiers import AddressId, CustomerId
 
 FINGERPRINT_BYTES = 16
@@ -34,8 +35,9 @@ class Writes:
     stored, which nobody can try values against without `digest_key`.
     """
 
-    def __init__(self, commands: Commands, digest_key: bytes) -> None:
+    def __init__(self, commands: Commands, digest_key: bytes, *, is_traced: bool = False) -> None:
         self._commands = commands
+        self._traceparent_of = own_traceparent if is_traced else traceparent_of
         # Copied for every use, which is cheaper than taking up the key anew.
         self._key_digest = blake2b(digest_size=KEY_BYTES, key=digest_key)
         self._fingerprint = blake2b(digest_size=FINGERPRINT_BYTES, key=digest_key)
@@ -82,7 +84,7 @@ class Writes:
         meta = Meta(
             actor=call.principal.actor,
             request_id=call.request_id,
-            traceparent=traceparent_of(headers),
+            traceparent=self._traceparent_of(call.request),
         )
         return await self._commands.handle(
             Request(

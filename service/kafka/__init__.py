@@ -16,6 +16,7 @@ from service.kafka.cloudevents import (
     received,
     state_record,
     sweep_record,
+    traceparent_in_record,
     watermark_record,
 )
 from service.kafka.config import KafkaConfig, Topic
@@ -64,5 +65,6 @@ __all__ = [
     "received",
     "state_record",
     "sweep_record",
+    "traceparent_in_record",
     "watermark_record",
 ]

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-import orjson
-
 from service.errors import Corrupt
 from service.event_log import StoredEvent
 from service.events import Event, Position, Version, decode
@@ -25,6 +23,7 @@ STORED_TYPE_PREFIX = "customer."
 WATERMARK_TYPE = "customer.watermark.v1"
 STATE_TYPE = "customer.state.v1"
 SWEEP_TYPE = "customer.state_sweep.v1"
+TRACEPARENT_HEADER = "ce_traceparent"
 SWEEP_KEY = b"_sweep"  # no customer's id, and in each partition the same
 
 _SPEC_VERSION = ("ce_specversion", b"1.0")
@@ -71,9 +70,9 @@ def event_record(event: StoredEvent, key: bytes, previous_position: int, epoch: 
         ("ce_tenant", event.tenant.encode()),
         _CONTENT_TYPE,
     ]
-    traceparent = _traceparent(event.meta)
+    traceparent = event.traceparent
     if traceparent:
-        headers.append(("ce_traceparent", traceparent.encode()))
+        headers.append((TRACEPARENT_HEADER, traceparent.encode()))
     if event.is_forgotten:
         headers.append(_FORGOTTEN)
     if event.is_damaged:
@@ -81,11 +80,12 @@ def event_record(event: StoredEvent, key: bytes, previous_position: int, epoch: 
     return Record(key, event.data.encode(), headers, timestamp_ms)
 
 
-def _traceparent(meta: str) -> str | None:
-    if '"traceparent"' not in meta:  # spares parsing where nobody traces
-        return None
-    found = orjson.loads(meta).get("traceparent")
-    return found if isinstance(found, str) else None
+def traceparent_in_record(record: Record) -> str | None:
+    """Of the request that led to the event in this record."""
+    for name, value in record.headers:
+        if name == TRACEPARENT_HEADER:
+            return value.decode()
+    return None
 
 
 def watermark_record(
@@ -227,7 +227,7 @@ def _watermark(record: ConsumedRecord, headers: Mapping[str, bytes]) -> Watermar
 
 def _event(record: ConsumedRecord, headers: Mapping[str, bytes], full_type: str) -> ReceivedEvent:
     stored_type, _, schema_version = full_type.rpartition(".v")
-    traceparent = headers.get("ce_traceparent")
+    traceparent = headers.get(TRACEPARENT_HEADER)
     return ReceivedEvent(
         Position(int(headers["ce_position"])),
         Position(int(headers["ce_previousposition"])),

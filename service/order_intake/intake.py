@@ -18,11 +18,12 @@ from service.errors import Unavailable
 from service.event_log import EventLog
 from service.kafka import ConsumedRecord, Consumer, KafkaConfig, Producer, TopicCheck, Topics
 from service.order_intake.dead_letters import dead_letter, oldest_age_seconds
-from service.order_intake.message import OrderMessage, Unusable, read_message
+from service.order_intake.message import OrderMessage, Unusable, read_message, traceparent_of
 from service.order_intake.observing import IntakeMetrics, IntakeStatus, NoMetrics, Phase
 from service.order_intake.recorder import Outcome, Recorder
 from service.order_intake.waiting import intake_group
 from service.postgres import Postgres
+from service.telemetry import BatchSpans, NoBatchSpans
 
 BATCH_MESSAGES_MAX = 2_000
 FETCH_WAIT_SECONDS = 0.1
@@ -68,6 +69,7 @@ class Intake:
         config: KafkaConfig,
         *,
         metrics: IntakeMetrics | None = None,
+        spans: BatchSpans | None = None,
         batch_messages_max: int = BATCH_MESSAGES_MAX,
         creates_topics: bool = False,
         shutdown_timeout_seconds: float = SHUTDOWN_TIMEOUT_SECONDS,
@@ -76,6 +78,7 @@ class Intake:
         self._log = EventLog(postgres)
         self._config = config
         self._metrics = metrics or NoMetrics()
+        self._spans = spans or NoBatchSpans()
         self._batch_messages_max = batch_messages_max
         self._creates_topics = creates_topics
         self._shutdown_timeout_seconds = shutdown_timeout_seconds
@@ -169,7 +172,9 @@ class Intake:
             ahead = group.create_task(self._next(session))
             async with self._in_hand:
                 if batch.assignment == self._assignment:  # else it will come again, here or there
-                    await self._take_in(session, batch)
+                    traceparents = (traceparent_of(each) for each in batch.messages)
+                    with self._spans.batch(traceparents, len(batch.records)):
+                        await self._take_in(session, batch)
             batch = await ahead
 
     async def _next(self, session: _Session) -> _Batch:

