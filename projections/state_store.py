@@ -94,9 +94,11 @@ class StateStore:
         return await self._postgres.fetch_one(int, SQL["shown"], epoch) or 0
 
     async def page(self, span: Span) -> Sequence[Touched]:
-        """All events of a span that the read model shows. Raises Corrupt where one is missing."""
+        """All events of a span that the read model shows. Raises Corrupt where one is missing,
+        EventsArchived where it is in the archive."""
         page = await self._postgres.fetch(Touched, SQL["page"], *span)
         if len(page) != span.until - span.after:
+            await EventLog(self._postgres).require(span.after)
             raise Corrupt(
                 f"position {span.until} is shown and the log lacks events after {span.after}:"
                 " the log was set back. Restore it whole"

@@ -32,7 +32,7 @@ SELECT position, customer_id, recorded_at FROM log.event
 WHERE position > $1 AND position <= $2 ORDER BY position;
 
 -- name: recorded_at
-SELECT recorded_at FROM log.event WHERE position = $1;
+SELECT recorded_at FROM log.event WHERE position >= $1 ORDER BY position LIMIT 1;
 
 -- name: no_scans
 -- For this transaction. Plans are kept for a session, and one that was made while a table was empty
