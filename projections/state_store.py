@@ -105,6 +105,12 @@ class StateStore:
             )
         return page
 
+    async def archived_customers(self, after: str, archived_to: int) -> Sequence[str]:
+        """A page of those whose last event is archived, after one of them."""
+        return await self._postgres.fetch(
+            str, SQL["archived_customers"], after, archived_to, OUTDATED_MAX
+        )
+
     async def states(
         self, customer_ids: Sequence[str], left_out: Span = NOWHERE
     ) -> AsyncIterator[Sequence[State]]:

@@ -83,8 +83,8 @@ class CustomerQuery:
         customer: Customer | None = None
         position = Position(0)
         async for event in self._event_log.folding(tenant, customer_id):
-            if isinstance(event, Snapshot):
-                _check_reaches_back(event, at, version)
+            if isinstance(event, Snapshot) and _is_needed_before(event, at, version):
+                raise EventsArchived(await self._event_log.archived_to())
             if at is not None and event.time > at:
                 break
             customer, position = evolve(customer, event), event.position
@@ -124,10 +124,8 @@ class CustomerQuery:
         return Found(customer.document(currency).json_bytes(), customer.version, position)
 
 
-def _check_reaches_back(snapshot: Snapshot, at: datetime | None, version: int | None) -> None:
-    """Raises EventsArchived where what is asked for lies before it, and after the creation."""
-    if at is not None and at < snapshot.state.created_at:
-        return
-    is_before = version is not None and version < snapshot.version
-    if is_before or (at is not None and at < snapshot.time):
-        raise EventsArchived(snapshot.position)
+def _is_needed_before(snapshot: Snapshot, at: datetime | None, version: int | None) -> bool:
+    """Whether what is asked for lies before it, and not before the creation."""
+    if at is not None:
+        return snapshot.state.created_at <= at < snapshot.time
+    return version is not None and version < snapshot.version

@@ -18,7 +18,9 @@ from service.errors import ConfigurationError, Corrupt, EventsArchived, NotFound
 from service.event_log import EventLog
 from service.events import CustomerChanges, Position, Version
 from service.identifiers import CustomerId
+from service.kafka import Topics
 from service.log_archive import Conditions, archived_partitions, hold_upkeep, partitions, upkeep
+from service.migrations import migrate
 from service.postgres import Postgres
 from service.snapshots import Snapshot
 from tests.servers.server import Handle
@@ -32,9 +34,10 @@ from tests.support.archiving import (
     small_partitions,
     stored,
 )
-from tests.support.logs import a_request
+from tests.support.logs import a_request, appending
 from tests.support.relays import is_true
 from tests.support.topics import eventually
+from tests.support.users import users_of
 from tests.support.vaults import VAULT
 from tests.support.verifying import System, a_system
 
@@ -341,6 +344,54 @@ async def test_what_somebody_still_needs_stays(system: System, archive: Archive)
     await system.postgres.execute("DELETE FROM derived.projection")
     await archive.archive()
     assert await archive.archived_to() == POSITIONS - 1
+
+
+async def test_a_topic_of_states_that_was_made_anew_is_written_from_the_read_model(
+    system: System, archive: Archive
+) -> None:
+    await old_customers(system, 2)
+    await system.settle()
+    await archive.archive(2)
+    config = system.config
+    async with Topics.connect(config) as topics:
+        await topics.delete(config.state_topic.name)
+        await topics.create_missing([config.state_topic])
+    await system.settle()
+    await system.written.assert_exact()
+    assert (await system.verify()).listed == []
+
+
+async def test_a_projection_that_begins_anew_ends_with_a_sentence(
+    system: System, archive: Archive
+) -> None:
+    await old_customers(system, 1)
+    await archive.archive()
+    with pytest.raises(EventsArchived, match="customers log attach"):
+        await system.model.runner().run()
+    assert await system.model.checkpoints.position() == 0
+
+
+async def test_each_process_has_the_rights_that_it_needs(
+    system: System, archive: Archive, database: str
+) -> None:
+    customers = await old_customers(system, 1)
+    await migrate(database)  # grants on a database itself are not copied with it
+    await archive.archive()
+    async with users_of(database) as users:
+        async with Postgres.connect(users["customers_api"]) as api, appending(api) as appender:
+            handler = CommandHandler(EventLog(api, VAULT), appender)
+            written = await handler.handle(a_request(customers[0], AddTags(("new",))))
+            assert "new" in written.customer.tags
+            deleted = await handler.handle(a_request(customers[1], DeleteCustomer()))
+            assert deleted.position > 0
+        for role in ("customers_relay", "customers_projections"):
+            async with Postgres.connect(users[role]) as postgres:
+                log = EventLog(postgres, VAULT)
+                with pytest.raises(EventsArchived):
+                    await log.page(Position(0))
+                assert await log.page(await log.archived_to())
+    held = await system.postgres.fetch(str, "SELECT customer_id FROM log.snapshot")
+    assert customers[1] not in held
 
 
 async def test_who_cannot_be_read_keeps_the_partition(system: System, archive: Archive) -> None:
