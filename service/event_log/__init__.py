@@ -139,12 +139,18 @@ class EventLog:
         Unavailable where our master key is outdated.
         """
         last = after + limit if until is None else min(until, after + limit)
-        read = await self._reader.fetch(_read, SQL["read_log"], after, last, PAGE_BYTES_MAX)
-        log_end, rows = read[0][0], [row for _, row in read if row is not None]
+        log_end, rows = await self._read_page(after, last)
         if after < min(log_end, last) and (not rows or rows[0].position != after + 1):
-            await self.require(after)  # else the log has a hole, which readers find out
+            await self.require(after)
+            # What was not there is back by now; else the log has a hole, which readers find out.
+            log_end, rows = await self._read_page(after, last)
         goes_on = bool(rows) and rows[-1].position < log_end
         return self._page(rows, goes_on=goes_on)
+
+    async def _read_page(self, after: int, last: int) -> tuple[int, list[Row]]:
+        """Where the log ended, and the rows."""
+        read = await self._reader.fetch(_read, SQL["read_log"], after, last, PAGE_BYTES_MAX)
+        return read[0][0], [row for _, row in read if row is not None]
 
     async def of_tenant(
         self, tenant: str, types: Sequence[str] | None, after: int, until: int, *, limit: int

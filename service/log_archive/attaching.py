@@ -2,7 +2,7 @@
 
 Invariants: only the very file that was archived is taken, told by its SHA-256, and nothing changes
 before what was read from it is compared with it; the table is filled apart, so nobody waits for
-that.
+that, and attached as a partition is taken away: in a transaction that waits for upkeep.LOCK_MS.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""`customers log partitions`, `archive` and `attach` as an operator runs them, killed at any step;
-and what callers are told while events are archived."""
+"""`customers log partitions`, `archive`, `attach` as an operator runs them, killed at any step."""
 
 from __future__ import annotations
 
@@ -20,12 +19,9 @@ from service.customer import DeleteCustomer
 from service.identifiers import CustomerId
 from tests.end_to_end.command import COMMAND_TIMEOUT_SECONDS, environment, run
 from tests.servers.server import Handle
-from tests.support.api import Api, serving_api
 from tests.support.archiving import POSITIONS, age, old_customers, small_partitions, stored
 from tests.support.dump import dump
 from tests.support.logs import a_request
-from tests.support.streams import STREAM
-from tests.support.up_to_date_queries import up_to_date
 from tests.support.verifying import System, a_system
 
 MASTER_KEY = b64encode(b"k" * 32).decode()  # tests.support.vaults.KEY
@@ -266,53 +262,3 @@ async def test_wrong_use_is_told(installed: Installation) -> None:
     old = await installed.archived("--older-than", "1000")
     assert old.returncode == 1
     assert "1,000.0 are asked for" in old.stderr
-
-
-@pytest.fixture
-async def api(installed: Installation) -> AsyncIterator[Api]:
-    assert (await installed.archived()).returncode == 0
-    postgres = installed.system.postgres
-    async with up_to_date(postgres) as queries, serving_api(postgres, queries) as running:
-        yield running
-
-
-async def test_what_callers_are_told(installed: Installation, api: Api) -> None:
-    who = f"/user/{installed.customers[0]}"
-    shown = await api.get(who)
-    assert shown.status == 200
-    version = shown.json["version"]
-    for path in (
-        f"{who}?version=1",
-        f"{who}/export",
-        "/events?after=0",
-        "/events?after=88",
-    ):
-        answer = await api.get(path)
-        assert (answer.status, answer.code) == (410, "events_archived"), path
-        assert "positions 1 to 89 are archived" in answer.json["detail"]
-    streamed = await api.call("GET", "/events?after=5", headers=STREAM)
-    assert (streamed.status, streamed.code) == (410, "events_archived")
-    later = await api.get("/events?after=89")
-    assert later.status == 200
-    assert json.loads(later.body.splitlines()[0])["position"] == 90
-
-    now = await api.get(f"{who}?at=2100-01-01T00:00:00Z")
-    assert now.json == shown.json
-    last = await api.get(f"{who}?version={version}")
-    assert last.json == shown.json
-    assert (await api.get(f"{who}?at=2001-01-01T00:00:00Z")).code == "customer_not_found"
-
-    history = (await api.get(f"{who}/events")).json
-    assert (history["count"], history["archivedTo"]) == (version, version)
-    assert (history["events"], history["nextCursor"]) == ([], None)
-    changed = await api.put(who, {"firstName": "Grace"})
-    assert (changed.status, changed.json["version"]) == (200, version + 1)
-    again = (await api.get(f"{who}/events")).json
-    assert (again["count"], again["archivedTo"]) == (version + 1, version)
-    (event,) = again["events"]
-    assert event["version"] == version + 1
-    assert event["changes"]["firstName"] == {"from": "Jane", "to": "Grace"}
-    orders = (await api.get(f"{who}/orders")).json
-    assert orders["count"] == 2
-    assert (await api.delete(who)).status == 204
-    assert (await api.get(who)).code == "customer_deleted"

@@ -71,6 +71,7 @@ BEGIN
     name := 'event_' || to_char(starts / size, 'FM000000');
     -- Made apart and then attached: that lock does not wait for, or stop, readers and writers.
     EXECUTE format('CREATE TABLE log.%I (LIKE log.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
+    EXECUTE format('ALTER TABLE log.%I ALTER COLUMN sealed SET STATISTICS 0', name);
     EXECUTE format('ALTER TABLE log.event ATTACH PARTITION log.%I FOR VALUES FROM (%s) TO (%s)', name, starts, starts + size);
     EXECUTE format('CREATE TRIGGER event_no_truncate BEFORE TRUNCATE ON log.%I FOR EACH STATEMENT EXECUTE FUNCTION log.refuse_change()', name);
     UPDATE log.head SET partitioned_to = starts + size WHERE is_only;
@@ -102,6 +103,7 @@ BEGIN
     END IF;
     EXECUTE format('DROP TABLE IF EXISTS log.%I', partition);
     EXECUTE format('CREATE TABLE log.%I (LIKE log.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', partition);
+    EXECUTE format('ALTER TABLE log.%I ALTER COLUMN sealed SET STATISTICS 0', partition);
 END $$;
 
 -- Indexes as the log has them, and a constraint that proves the bounds: so attaching need not look.
@@ -115,11 +117,13 @@ BEGIN
     EXECUTE format('ANALYZE log.%I', partition);
 END $$;
 
--- Makes it a part of the log again; what guards the log guards it, too.
+-- Makes it a part of the log again; what guards the log guards it, too. Invariant: no statement is under
+-- way meanwhile, or one that was planned without the partition could find that nothing is archived.
 CREATE FUNCTION log.attach_partition(partition text, first_position bigint, last_position bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(7305002);
+    LOCK TABLE ONLY log.event IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('ALTER TABLE log.event ATTACH PARTITION log.%I FOR VALUES FROM (%s) TO (%s)',
                    partition, first_position, last_position + 1);
     EXECUTE format('CREATE TRIGGER event_no_truncate BEFORE TRUNCATE ON log.%I FOR EACH STATEMENT EXECUTE FUNCTION log.refuse_change()', partition);
