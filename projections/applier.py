@@ -102,9 +102,7 @@ class Applier:
     async def _missing(self, customer_id: str, after: int) -> list[Incoming]:
         """The next of a stream's events, up to one that cannot be read, and none behind a hole."""
         chunk: list[Incoming] = []
-        for each in await self._log.of_customers(
-            (customer_id, after), customer_id, limit=HEALING_EVENTS_MAX
-        ):
+        for each in await self._log.of_customer(customer_id, after, limit=HEALING_EVENTS_MAX):
             if each.version != after + len(chunk) + 1:
                 break
             chunk.append(incoming(each))

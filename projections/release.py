@@ -81,8 +81,7 @@ class Release:
         raise Unavailable("database_unavailable", "Others keep changing the customer.")
 
     async def _next(self, customer_id: str, held: Held, limit: int) -> _Next:
-        place = (customer_id, held.shown_version)
-        read = await self._log.of_customers(place, customer_id, limit=limit + 1)
+        read = await self._log.of_customer(customer_id, held.shown_version, limit=limit + 1)
         for version, each in enumerate(read, start=held.shown_version + 1):
             if each.version != version:
                 raise Corrupt(f"the log lacks version {version} of {customer_id}")

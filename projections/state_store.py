@@ -94,14 +94,22 @@ class StateStore:
         return await self._postgres.fetch_one(int, SQL["shown"], epoch) or 0
 
     async def page(self, span: Span) -> Sequence[Touched]:
-        """All events of a span that the read model shows. Raises Corrupt where one is missing."""
+        """All events of a span that the read model shows. Raises Corrupt where one is missing,
+        EventsArchived where it is in the archive."""
         page = await self._postgres.fetch(Touched, SQL["page"], *span)
         if len(page) != span.until - span.after:
+            await EventLog(self._postgres).require(span.after)
             raise Corrupt(
                 f"position {span.until} is shown and the log lacks events after {span.after}:"
                 " the log was set back. Restore it whole"
             )
         return page
+
+    async def archived_customers(self, after: str, archived_to: int) -> Sequence[str]:
+        """A page of those whose last event is archived, after one of them."""
+        return await self._postgres.fetch(
+            str, SQL["archived_customers"], after, archived_to, OUTDATED_MAX
+        )
 
     async def states(
         self, customer_ids: Sequence[str], left_out: Span = NOWHERE

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from projections.state_store import NOWHERE, Place, Span, StateStore
+from projections.state_store import NOWHERE, Place, Span, StateStore, Touched
 from service.errors import Unavailable
 from service.kafka import Record, State, TopicDescription, partition_for, state_record, sweep_record
 
@@ -34,8 +34,8 @@ class Sender(Protocol):
 class StateWriter:
     """Writes on from one place, which only this writer moves unless a rival shows up.
 
-    `head` is where the log ended when the place was read, at the earliest. `in_doubt` is the
-    caller's, who gives it to the next writer.
+    `head` is where the log ended when the place was read, at the earliest; up to `archived_to` its
+    events are archived. `in_doubt` is the caller's, who gives it to the next writer.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class StateWriter:
         head: int,
         in_doubt: set[str],
         *,
+        archived_to: int = 0,
         page_events_max: int = PAGE_EVENTS_MAX,
         standby_seconds: float = STANDBY_SECONDS,
     ) -> None:
@@ -55,6 +56,7 @@ class StateWriter:
         self._topic = topic
         self._place = place
         self._head = head
+        self._archived_to = archived_to
         self._in_doubt = in_doubt
         self._page_events_max = page_events_max
         self._standby_seconds = standby_seconds
@@ -79,6 +81,8 @@ class StateWriter:
         if self._has_rival:
             return 0
         await self._write_outdated()
+        if start < self._archived_to <= shown:
+            return await self._write_archived()
         if span.until <= start:
             return 0
         page = await self._store.page(span)
@@ -109,6 +113,20 @@ class StateWriter:
             self._in_doubt |= {each.customer_id for each in outdated}
             await self._mend()
             await self._store.brought_up_to_date(outdated)
+
+    async def _write_archived(self) -> int:
+        """A topic that was made anew, of a log whose beginning is archived: no page of the log
+        says whose the events were, so everybody is written who has none since."""
+        count, after = 0, ""
+        while page := await self._store.archived_customers(after, self._archived_to):
+            self._in_doubt |= set(page)
+            await self._mend()
+            count, after = count + len(page), page[-1]
+        last = Touched(self._archived_to, "", datetime.fromtimestamp(0, UTC))
+        moved = await self._store.move(self._place, last)
+        self._has_rival = moved is None
+        self._place = moved or self._place
+        return count
 
     async def _write(self, customer_ids: set[str], end: int) -> None:
         """Leaves out whom a later page speaks of, among those that were there at the beginning.

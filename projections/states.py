@@ -174,6 +174,7 @@ class States:
             place,
             head.position,
             self._in_doubt,
+            archived_to=await self._log.archived_to(),
             page_events_max=self._page_events_max,
             standby_seconds=self._standby_seconds,
         )

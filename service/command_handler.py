@@ -21,10 +21,18 @@ from service.customer import (
     evolve,
     unread,
 )
-from service.errors import Conflict, Corrupt, NotFound, PreconditionFailed, Rejected
+from service.errors import (
+    Conflict,
+    Corrupt,
+    EventsArchived,
+    NotFound,
+    PreconditionFailed,
+    Rejected,
+)
 from service.event_log import Append, Appended, Key, Replayed, StreamHead
 from service.events import Event, Meta, Position, RecordedEvent, Version
 from service.identifiers import CustomerId
+from service.snapshots import Snapshot
 from service.turns import Turns
 
 ATTEMPTS_MAX = 10  # of one command against a stream that others write to
@@ -39,9 +47,9 @@ class Log(Protocol):
         self, tenant: str, customer_id: CustomerId, key: str | None
     ) -> tuple[StreamHead | None, tuple[bytes, Replayed] | None]: ...
 
-    def stream(
+    def folding(
         self, tenant: str, customer_id: CustomerId, *, after: Version = ...
-    ) -> AsyncIterator[RecordedEvent]: ...
+    ) -> AsyncIterator[Snapshot | RecordedEvent]: ...
 
 
 class Writer(Protocol):
@@ -221,7 +229,7 @@ class CommandHandler:
             raise NotFound("customer_deleted")
         try:
             return await self._read(request.tenant, request.customer_id, head)
-        except Corrupt:
+        except (Corrupt, EventsArchived):
             if not isinstance(request.command, DeleteCustomer):
                 raise
             return unread(request.customer_id, head.version), head.position
@@ -236,7 +244,7 @@ class CommandHandler:
             return customer, head.position
         after = customer.version if customer is not None else Version(0)
         position = head.position
-        async for event in self._log.stream(tenant, customer_id, after=after):
+        async for event in self._log.folding(tenant, customer_id, after=after):
             customer = evolve(customer, event)
             position = event.position
         if customer is None:
@@ -253,21 +261,28 @@ class CommandHandler:
         is_deletion = isinstance(request.command, DeleteCustomer)
         if head is not None and head.is_closed and not is_deletion:
             raise NotFound("customer_deleted")
-        customer: Customer | None = None
         try:
-            async for event in self._log.stream(request.tenant, replayed.customer_id):
-                if event.version > replayed.version:
-                    break
-                if event.is_forgotten and not is_deletion:
-                    raise NotFound("customer_deleted")
-                customer = evolve(customer, event)
-        except Corrupt:
+            customer = await self._as_answered(request, replayed)
+        except (Corrupt, EventsArchived, NotFound):
             if not is_deletion:
                 raise
             customer = unread(replayed.customer_id, replayed.version)
+        return Written(customer, replayed.position, replayed.status, replayed.subject, True)
+
+    async def _as_answered(self, request: Request, replayed: Replayed) -> Customer:
+        customer: Customer | None = None
+        is_deletion = isinstance(request.command, DeleteCustomer)
+        async for event in self._log.folding(request.tenant, replayed.customer_id):
+            if event.version > replayed.version:
+                if isinstance(event, Snapshot):
+                    raise EventsArchived(event.position)
+                break
+            if isinstance(event, RecordedEvent) and event.is_forgotten and not is_deletion:
+                raise NotFound("customer_deleted")
+            customer = evolve(customer, event)
         if customer is None:
             raise Corrupt(f"the stream of {replayed.customer_id} has no events")
-        return Written(customer, replayed.position, replayed.status, replayed.subject, True)
+        return customer
 
     def _written(self, customer: Customer | None, appended: Appended) -> Written:
         for event in appended.events:

@@ -99,3 +99,18 @@ class ConfigurationError(CustomersError):
 
 class RightMissing(ConfigurationError):
     """The database refuses our user what it needs for its work; the message says which right."""
+
+
+class EventsArchived(ConfigurationError):
+    """What is asked for needs events that an operator has taken out of the database.
+
+    `last`: the position up to which they are archived. Never passed over: a reader that goes on
+    behind it would miss them.
+    """
+
+    def __init__(self, last: int) -> None:
+        super().__init__(
+            f"The events of positions 1 to {last:,} are archived. Later ones can be read; an"
+            " operator brings these back with `customers log attach`."
+        )
+        self.last = last

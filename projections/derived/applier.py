@@ -91,9 +91,7 @@ class DerivedApplier:
         state = (await self._store.read([customer_id]))[customer_id]
         while state.version > version:
             version = state.version
-            page = await self._log.of_customers(
-                (customer_id, version), customer_id, limit=STREAM_EVENTS_MAX
-            )
+            page = await self._log.of_customer(customer_id, version, limit=STREAM_EVENTS_MAX)
             if page:
                 events = [incoming(each) for each in page]
                 await self._apply({customer_id: events}, [], is_retry=is_retry)

@@ -1,11 +1,13 @@
 -- What an added projection holds, beside what the log says; {table} is its table.
 
 -- name: streams
--- The customers after one, and how far each is applied; a version of 0: nothing yet.
+-- The customers after one, how far each is applied (a version of 0: nothing yet), and whether the
+-- beginning of its stream is archived.
 SELECT stream.customer_id, stream.tenant, stream.version, coalesce(reached.stream_version, 0), coalesce(reached.heard_version, 0),
-       coalesce(reached.is_gone, false), held.customer_id IS NOT NULL, parked.stream_version, parked.reason
+       coalesce(reached.is_gone, false), held.customer_id IS NOT NULL, parked.stream_version, parked.reason,
+       stream.first_position <= (SELECT coalesce(max(last_position), 0) FROM log.archived)
 FROM (
-    SELECT customer_id, tenant, version FROM log.stream
+    SELECT customer_id, tenant, version, first_position FROM log.stream
     WHERE customer_id > $3 ORDER BY customer_id LIMIT $4
 ) AS stream
 LEFT JOIN derived.reached ON reached.projection = $1 AND reached.version = $2 AND reached.customer_id = stream.customer_id

@@ -32,7 +32,7 @@ SELECT position, customer_id, recorded_at FROM log.event
 WHERE position > $1 AND position <= $2 ORDER BY position;
 
 -- name: recorded_at
-SELECT recorded_at FROM log.event WHERE position = $1;
+SELECT recorded_at FROM log.event WHERE position >= $1 ORDER BY position LIMIT 1;
 
 -- name: no_scans
 -- For this transaction. Plans are kept for a session, and one that was made while a table was empty
@@ -44,7 +44,9 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 
 -- What is shown of these customers, from after one of them on: as many as stay within so many bytes,
 -- or the first. Left out are those whose last event lies above $4 and not above $5. What is stored
 -- is weighed first, so that only what fits is read.
-SELECT customer.id, customer.tenant, customer.version, customer.position, customer.document, event.recorded_at
+-- The time of a last event that is archived stands in the document; of a deletion, that of its partition will do.
+SELECT customer.id, customer.tenant, customer.version, customer.position, customer.document,
+       coalesce(event.recorded_at, (customer.document::jsonb ->> 'updatedAt')::timestamptz, archived.last_recorded_at)
 FROM (
     SELECT id, row_number() OVER (ORDER BY id) AS number,
            sum(coalesce(octet_length(document), 0)) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS bytes
@@ -52,9 +54,17 @@ FROM (
     WHERE id = ANY ($1) AND id > $2 AND NOT (position > $4 AND position <= $5)
 ) AS weighed
 JOIN read_model.customer ON customer.id = weighed.id
-JOIN log.event ON event.position = customer.position
-WHERE weighed.bytes <= $3 OR weighed.number = 1
+LEFT JOIN log.event ON event.position = customer.position
+LEFT JOIN log.archived ON archived.first_position = (
+    SELECT max(first_position) FROM log.archived AS before
+    WHERE before.first_position <= customer.position AND before.last_position >= customer.position
+)
+WHERE (event.position IS NOT NULL OR archived.first_position IS NOT NULL) AND (weighed.bytes <= $3 OR weighed.number = 1)
 ORDER BY customer.id;
+
+-- name: archived_customers
+-- Who is shown as of an event up to a position, a page after a customer.
+SELECT id FROM read_model.customer WHERE id > $1 AND position <= $2 ORDER BY id LIMIT $3;
 
 -- name: outdated
 -- Whose state is older than what is shown, although no event tells.

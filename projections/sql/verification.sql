@@ -4,9 +4,10 @@
 -- The customers after one, and what is shown of each; a version of 0: nothing yet.
 SELECT stream.customer_id, stream.tenant, stream.version, stream.is_closed, coalesce(tenant.currency, $3),
        coalesce(shown.version, 0), shown.tenant, shown.position, shown.document, shown.item, coalesce(shown.is_stale, false),
-       shown.anonymous_reference, parked.stream_version, parked.reason
+       shown.anonymous_reference, parked.stream_version, parked.reason,
+       stream.first_position <= (SELECT coalesce(max(last_position), 0) FROM log.archived)
 FROM (
-    SELECT customer_id, tenant, version, is_closed FROM log.stream
+    SELECT customer_id, tenant, version, is_closed, first_position FROM log.stream
     WHERE customer_id > $1 ORDER BY customer_id LIMIT $2
 ) AS stream
 LEFT JOIN access.tenant ON tenant.name = stream.tenant

@@ -26,6 +26,7 @@ class Stream(NamedTuple):
     reference: str | None
     parked_version: int | None
     parked_reason: str | None
+    is_archived: bool  # the beginning of the stream: it cannot be folded
 
 
 class Profile(NamedTuple):

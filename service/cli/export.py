@@ -62,7 +62,7 @@ async def export_log(settings: Settings, options: Options, *, as_json: bool) -> 
     configure_logging("ERROR")
     if options.format == "parquet":
         require_parquet()
-    head = await _head(settings, needs_key=options.personal_data)
+    head = await _head(settings, options.from_position, needs_key=options.personal_data)
     started = monotonic()
     with _folder_errors(options.folder), held(options.folder):
         export = _begun_or_found(options, head)
@@ -70,7 +70,9 @@ async def export_log(settings: Settings, options: Options, *, as_json: bool) -> 
             _keep_what_is_there(export, told)
             before = export.manifest.events
             await _export_missing(export, options, told)
-        if (await _head(settings, needs_key=False)).epoch != export.manifest.epoch:
+        if (
+            await _head(settings, options.from_position, needs_key=False)
+        ).epoch != export.manifest.epoch:
             raise Failed("The log was restored while it was exported: delete the folder.")
         export.complete(datetime.now(UTC))
     seconds = monotonic() - started
@@ -110,13 +112,15 @@ def check_export(folder: Path, *, as_json: bool) -> None:
     say(f"All {len(manifest.files):,} files are as they were exported.")
 
 
-async def _head(settings: Settings, *, needs_key: bool) -> Head:
-    """Of the log, once it is certain that it is ours to read."""
+async def _head(settings: Settings, first: int, *, needs_key: bool) -> Head:
+    """Of the log, once it is certain that it is ours to read, from this position on."""
     async with migrated_database(settings) as postgres:
         if needs_key:
             source = key_source(settings)
             await check_master_key(postgres, require_master_key(source), source)
-        return await EventLog(postgres).head()
+        log = EventLog(postgres)
+        await log.require(first - 1)
+        return await log.head()
 
 
 def _begun_or_found(options: Options, head: Head) -> ExportFolder:

@@ -5,13 +5,16 @@ Invariant: as in main.py, which hangs them into the whole.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from service.cli.running import AsJson, run, settings_of
 
-logs = typer.Typer(help="Give a restored log a name of its own.", no_args_is_help=True)
+OLDER_THAN_DAYS = 90
+
+logs = typer.Typer(help="Look after the log: its partitions, its epochs.", no_args_is_help=True)
 
 
 @logs.command("new-epoch")
@@ -58,3 +61,74 @@ def log_epochs(as_json: AsJson = False) -> None:
     from service.cli.epochs import list_epochs
 
     run(list_epochs(settings, as_json=as_json))
+
+
+@logs.command("partitions")
+def log_partitions(as_json: AsJson = False) -> None:
+    """List the partitions of the log: positions, events, bytes, state (archived, in use, ahead),
+    times, and the files of those that are archived.
+
+    \b
+    Example:
+      customers log partitions --json
+    """
+    settings = settings_of()
+    from service.cli.archive import list_partitions
+
+    run(list_partitions(settings, as_json=as_json))
+
+
+@logs.command("archive")
+def log_archive(
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Made where it is missing.")],
+    older_than: Annotated[
+        float,
+        typer.Option("--older-than", metavar="DAYS", help="The age of their last events at least."),
+    ] = OLDER_THAN_DAYS,
+    up_to: Annotated[
+        int | None, typer.Option("--up-to", metavar="POSITION", min=1, help="None beyond it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take the oldest whole partitions out of the database, into files that were compared with it.
+
+    Killed at any moment, it goes on when run again. The files hold what is personal sealed, as the
+    log does. While they are archived, what needs these events is answered with an error that says
+    so: `customers log attach` brings them back. Exit code 1: none was archived, and a sentence says
+    why, or a step failed.
+
+    \b
+    Examples:
+      customers log archive --to /archive
+      customers log archive --to /archive --older-than 365 --up-to 20000000
+    """
+    settings = settings_of()
+    from service.cli.archive import Wanted, archive
+
+    run(archive(settings, Wanted(to, older_than, up_to), as_json=as_json))
+
+
+@logs.command("attach")
+def log_attach(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="DIR|FILE…", help="Archived files, or their folder.")
+    ],
+    takes_all: Annotated[bool, typer.Option("--all", help="All that are archived.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring archived partitions back into the database, the newest first: one, where a folder is
+    named without --all.
+
+    Only the very files that were archived are taken. Exit code 1: a file is missing or is another
+    one, and nothing was changed.
+
+    \b
+    Examples:
+      customers log attach /archive
+      customers log attach /archive --all
+      customers log attach /archive/log-000010000000-000019999999.parquet
+    """
+    settings = settings_of()
+    from service.cli.archive import attach
+
+    run(attach(settings, paths, takes_all=takes_all, as_json=as_json))

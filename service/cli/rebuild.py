@@ -65,9 +65,11 @@ class _Tools:
 
 
 async def rebuild(settings: Settings, processes: int, *, is_forced: bool, as_json: bool) -> None:
-    """Raises Failed where the two versions differ, once that is printed; and is not `is_forced`."""
+    """Raises Failed where the two versions differ, once that is printed; and is not `is_forced`.
+    EventsArchived where not all of the log is there."""
     started = monotonic()
     async with _tools(settings) as tools:
+        await tools.log.require(0)
         read = await active(tools.postgres)
         build = await _begun(tools)
         events, seconds = 0, 0.0

@@ -41,6 +41,7 @@ async def replay_log(
             raise ConfigurationError(
                 f"There are no positions {first:,} to {end:,}: the log ends at {head.position:,}."
             )
+        await log.require(first - 1)
         try:
             with progress() as told:
                 done = await replay(

@@ -164,6 +164,8 @@ def _document(report: _Report, findings: Findings, parts: Collection[str], secon
             "states": report.states,
             "readModel": None if model is None else model.customers,
         },
+        "archivedTo": None if report.log is None else report.log.archived_to,
+        "customersLeftOut": None if model is None else model.archived,
         "customersBehind": None if model is None else model.behind,
         "customersParked": None if model is None else model.parked,
         "projections": None if report.added is None else _added(report.added),
@@ -174,7 +176,12 @@ def _document(report: _Report, findings: Findings, parts: Collection[str], secon
 
 def _added(compared: Mapping[str, Compared]) -> Json:
     return {
-        name: {"customers": each.customers, "behind": each.behind, "parked": each.parked}
+        name: {
+            "customers": each.customers,
+            "leftOut": each.archived,
+            "behind": each.behind,
+            "parked": each.parked,
+        }
         for name, each in compared.items()
     }
 
@@ -205,6 +212,8 @@ def _tell(report: _Report, findings: Findings, seconds: float) -> None:
     if findings.total > len(findings.listed):
         say(f"{len(findings.listed):,} of {findings.total:,} are listed.")
     said = [f"log up to position {report.head.position:,}"]
+    if report.log is not None and report.log.archived_to:
+        say(_left_out(report.log, report.read_model))
     if report.log is not None:
         said.append(f"{report.log.customers:,} streams")
     if report.records is not None:
@@ -219,6 +228,18 @@ def _tell(report: _Report, findings: Findings, seconds: float) -> None:
     if report.left_out:
         names = ", ".join(report.left_out)
         say(f"Left out, for CUSTOMERS_PROJECTION_MODULES names no module of it: {names}.")
+
+
+def _left_out(log: LogCompared, model: Compared | None) -> str:
+    """What nobody can look at while it is archived."""
+    text = (
+        f"Positions 1 to {log.archived_to:,} are archived: of {log.archived_customers:,} streams"
+        " what is left was compared, and the states they go on from, but not which orders were"
+        " accepted before"
+    )
+    if model is not None:
+        text += f", and the read model's rows of {model.archived:,} customers were left out"
+    return f"{text}."
 
 
 def _place(finding: Finding) -> str:

@@ -49,6 +49,7 @@ class _Event(_Read):
 class _Events(_Read):
     count: int
     events: tuple[_Event, ...]
+    archived_to: int = 0
 
 
 class OrdersRead(_Read):
@@ -88,16 +89,19 @@ class EventShown:
 
 @dataclass(frozen=True, slots=True)
 class EventsRead:
-    """A stretch of a timeline, the newest first; `count` is of the whole."""
+    """A stretch of a timeline, the newest first; `count` is of the whole, of which so many of the
+    first events may be archived."""
 
     count: int
     events: Sequence[EventShown]
+    archived: int = 0
 
 
 def read_events(body: bytes, currency: str) -> EventsRead:
     """From the JSON that the history answers."""
     found = _Events.model_validate_json(body)
-    return EventsRead(found.count, [_shown(each, currency) for each in reversed(found.events)])
+    shown = [_shown(each, currency) for each in reversed(found.events)]
+    return EventsRead(found.count, shown, found.archived_to)
 
 
 def read_orders(body: bytes) -> OrdersRead:

@@ -19,7 +19,7 @@ from service.customer.commands import (
 )
 from service.customer.contributions import Contribution
 from service.customer.decisions import ADDRESSES_MAX, METADATA_KEYS_MAX, TAGS_MAX, decide
-from service.customer.state import Customer, evolve, fold, unread
+from service.customer.state import Customer, evolve, fold, snapshot_state, unread
 
 __all__ = [
     "ADDRESSES_MAX",
@@ -41,5 +41,6 @@ __all__ = [
     "emails",
     "evolve",
     "fold",
+    "snapshot_state",
     "unread",
 ]

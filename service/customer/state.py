@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from service import order as orders
 from service.customer.contributions import NO_ORDERS, Contribution, Contributions
@@ -27,11 +27,27 @@ from service.events import (
     CustomerUntagged,
     CustomerUpdated,
     MetadataValue,
+    Order,
     OrderRecorded,
     RecordedEvent,
     Version,
 )
 from service.identifiers import AddressId, CustomerId
+from service.snapshots import Snapshot, State
+
+_Later: TypeAlias = (
+    CustomerUpdated
+    | CustomerTagged
+    | CustomerUntagged
+    | AddressAdded
+    | AddressUpdated
+    | AddressRemoved
+    | CustomerDeactivated
+    | CustomerReactivated
+    | CustomerDeleted
+    | OrderRecorded
+)
+"""What may follow a creation."""
 
 
 class Customer(NamedTuple):
@@ -88,14 +104,19 @@ def unread(customer_id: CustomerId, version: Version) -> Customer:
     return Customer(customer_id, version, "", None, None, None, (), {}, (), True, nobody, nobody)
 
 
-def evolve(customer: Customer | None, recorded: RecordedEvent) -> Customer:
-    """The state after one more event of the stream."""
+def evolve(customer: Customer | None, recorded: RecordedEvent | Snapshot) -> Customer:
+    """The state after one more event of the stream; or as a snapshot says, whatever was before."""
+    if isinstance(recorded, Snapshot):
+        return _restored(recorded)
     event = recorded.event
     if isinstance(event, CustomerCreated):
         return _created(recorded, event)
     assert customer is not None, "a stream begins with CustomerCreated"
     assert recorded.version == customer.version + 1, "a stream has no gaps"
-    after = customer._replace(version=recorded.version, updated_at=recorded.time)
+    return _after(customer._replace(version=recorded.version, updated_at=recorded.time), event)
+
+
+def _after(after: Customer, event: _Later) -> Customer:
     match event:
         case CustomerUpdated(changes=changes):
             changed = {name: getattr(changes, name) for name in changes.model_fields_set}
@@ -119,16 +140,59 @@ def evolve(customer: Customer | None, recorded: RecordedEvent) -> Customer:
         case CustomerDeleted():
             return after._replace(is_deleted=True)
         case OrderRecorded(order=order):
-            contribution = Contribution(
-                currency=order.currency,
-                amount=orders.contribution(order),
-                is_countable=orders.is_countable(order),
-                placed_at=order.placed_at,
-            )
-            return after._replace(orders=after.orders.with_order(order.order_id, contribution))
+            return after._replace(orders=_with_order(after.orders, order))
 
 
-def fold(events: Iterable[RecordedEvent], customer: Customer | None = None) -> Customer | None:
+def _with_order(held: Contributions, order: Order) -> Contributions:
+    contribution = Contribution(
+        currency=order.currency,
+        amount=orders.contribution(order),
+        is_countable=orders.is_countable(order),
+        placed_at=order.placed_at,
+    )
+    return held.with_order(order.order_id, contribution)
+
+
+def snapshot_state(customer: Customer, held: Iterable[Order]) -> State:
+    """What a snapshot keeps of a customer; `held` are its orders, each as it was recorded last."""
+    return State(
+        email=customer.email,
+        first_name=customer.first_name,
+        last_name=customer.last_name,
+        phone=customer.phone,
+        tags=customer.tags,
+        metadata=dict(customer.metadata),
+        addresses=customer.addresses,
+        active=customer.is_active,
+        created_at=customer.created_at,
+        orders=tuple(held),
+    )
+
+
+def _restored(snapshot: Snapshot) -> Customer:
+    state, held = snapshot.state, NO_ORDERS
+    for order in state.orders:
+        held = _with_order(held, order)
+    return Customer(
+        id=snapshot.customer_id,
+        version=snapshot.version,
+        email=state.email,
+        first_name=state.first_name,
+        last_name=state.last_name,
+        phone=state.phone,
+        tags=state.tags,
+        metadata=state.metadata,
+        addresses=state.addresses,
+        is_active=state.active,
+        created_at=state.created_at,
+        updated_at=snapshot.time,
+        orders=held,
+    )
+
+
+def fold(
+    events: Iterable[RecordedEvent | Snapshot], customer: Customer | None = None
+) -> Customer | None:
     for event in events:
         customer = evolve(customer, event)
     return customer

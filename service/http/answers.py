@@ -70,6 +70,10 @@ class EventList(BaseModel):
     count: int = Field(description="How many events the customer has in all.")
     events: tuple[EventItem, ...] = Field(description="The page, the oldest event first.")
     next_cursor: str | None = Field(description="For the next page; null on the last one.")
+    archived_to: int | None = Field(
+        default=None,
+        description="Events up to this version of the customer are archived, and left out.",
+    )
 
 
 class CustomerExport(BaseModel):

@@ -85,7 +85,7 @@ CUSTOMER_ROUTES: tuple[Route, ...] = (
             Answer(200, "The customer.", CustomerDocument, _READ),
             Answer(304, "It is still the version named.", None, _READ),
         ),
-        problems=("invalid_parameter", "customer_not_found", "customer_deleted"),
+        problems=("invalid_parameter", "customer_not_found", "customer_deleted", "events_archived"),
     ),
     Route(
         operation_id="updateCustomer",
@@ -226,7 +226,13 @@ CUSTOMER_ROUTES: tuple[Route, ...] = (
             Answer(200, "A page of events.", EventList, _READ),
             Answer(304, "It is still the version named.", None, _READ),
         ),
-        problems=("invalid_parameter", "invalid_cursor", "customer_not_found", "customer_deleted"),
+        problems=(
+            "invalid_parameter",
+            "invalid_cursor",
+            "customer_not_found",
+            "customer_deleted",
+            "events_archived",
+        ),
     ),
     Route(
         operation_id="exportCustomer",
@@ -238,7 +244,7 @@ CUSTOMER_ROUTES: tuple[Route, ...] = (
         scope="customers:erase",
         tags=("History",),
         answers=(Answer(200, "Everything.", CustomerExport, _READ),),
-        problems=("customer_not_found", "customer_deleted"),
+        problems=("customer_not_found", "customer_deleted", "events_archived"),
     ),
     FEED_ROUTE,
 )

@@ -58,7 +58,8 @@ class Lines(Protocol):
 
 
 class FeedQueries(Protocol):
-    async def head(self) -> Position: ...
+    async def head(self, after: int) -> Position:
+        """Raises EventsArchived where what comes after a position is."""
 
     async def page(self, tenant: str, request: FeedQuery, epoch: str) -> Lines: ...
 
@@ -100,7 +101,7 @@ class Feed:
         place = query.after if after is None else after
         principal = call.principal
         with self._streams.one_more((principal.tenant, principal.actor.id)):
-            headers = _headers(call, EVENT_STREAM, await self._feed.head())
+            headers = _headers(call, EVENT_STREAM, await self._feed.head(place))
             headers["X-Accel-Buffering"] = "no"  # nginx would hold events back
             if call.request.method == hdrs.METH_HEAD:
                 return empty_response(200, headers)

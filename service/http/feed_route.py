@@ -106,6 +106,6 @@ FEED_ROUTE = Route(
             line_media_types=(NDJSON, EVENT_STREAM),
         ),
     ),
-    problems=("invalid_parameter",),
+    problems=("invalid_parameter", "events_archived"),
     takes_slot=False,
 )

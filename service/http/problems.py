@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 
 from service.errors import (
     Conflict,
+    EventsArchived,
     Fault,
     NotFound,
     PreconditionFailed,
@@ -80,6 +81,8 @@ def refused(error: Exception) -> Refused | None:
             )
         case Unavailable(code=code, detail=detail, retry_after_seconds=seconds):
             return Refused(_known(code), detail, retry_after_seconds=seconds)
+        case EventsArchived():
+            return Refused("events_archived", str(error))
         case RightMissing():
             return Refused("database_not_ready", "The database is not prepared for this.")
         case web.RequestPayloadError() | ConnectionError():

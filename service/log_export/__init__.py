@@ -7,15 +7,19 @@ log's end when the export began; each is as a subscriber gets it, opened when it
 from service.log_export.chunk import Chunk, Written, export_chunk
 from service.log_export.folder import ExportFolder, begin, fault_of, found, held, strangers
 from service.log_export.manifest import MANIFEST, ExportedFile, Format, Manifest, Scope
-from service.log_export.parquet import require_parquet
+from service.log_export.parquet import ParquetGroups, require_parquet
+from service.log_export.parts import PREFIX, Part, sync_folder, write_whole
 
 __all__ = [
     "MANIFEST",
+    "PREFIX",
     "Chunk",
     "ExportFolder",
     "ExportedFile",
     "Format",
     "Manifest",
+    "ParquetGroups",
+    "Part",
     "Scope",
     "Written",
     "begin",
@@ -25,4 +29,6 @@ __all__ = [
     "held",
     "require_parquet",
     "strangers",
+    "sync_folder",
+    "write_whole",
 ]

@@ -12,6 +12,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from service.errors import Corrupt
+from service.event_log import EventLog
 from service.log_export.json_lines import JsonLines
 from service.log_export.manifest import ExportedFile, Format, file_name
 from service.log_export.parquet import ParquetRows
@@ -57,12 +58,13 @@ class _Format(Protocol):
 async def export_chunk(
     postgres: Postgres, vault: Vault | None, chunk: Chunk, *, file_bytes_max: int = FILE_BYTES_MAX
 ) -> Written:
-    """Raises Unavailable; Corrupt where the log has a hole; OSError, of the folder."""
+    """Raises Unavailable; EventsArchived; Corrupt where the log has a hole; OSError."""
     statement = SQL["opened" if chunk.personal_data else "blanked"]
     files = _Files(chunk, Rows(vault), file_bytes_max)
     try:
         await postgres.copy_out(files.take, statement, _arguments(chunk))
         files.end()
+        await EventLog(postgres).require(chunk.first - 1)  # else some may be missing
     except BaseException:
         files.abandon()
         raise

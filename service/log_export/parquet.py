@@ -1,4 +1,4 @@
-"""Events as rows of Parquet. Only this file imports pyarrow, which is an optional extra.
+"""Events as rows of Parquet, written by pyarrow, which is an optional extra.
 
 Invariant: the columns are COLUMNS, in this order, in every file, also in one without any row; what
 is held in memory is bounded by GROUP_ROWS_MAX and GROUP_BYTES_MAX.
@@ -6,7 +6,7 @@ is held in memory is bounded by GROUP_ROWS_MAX and GROUP_BYTES_MAX.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from io import RawIOBase
 from typing import Protocol, cast
@@ -52,32 +52,31 @@ def require_parquet() -> None:
         )
 
 
-class ParquetRows:
-    """Writes into one part."""
+class ParquetGroups:
+    """Rows into one part, gathered into groups. `schema` is pyarrow's own."""
 
-    def __init__(self, part: Part, epoch: str) -> None:
+    def __init__(self, part: Part, schema: object, few_values: Sequence[str]) -> None:
         import pyarrow as pa
         from pyarrow import parquet
 
-        self._epoch = epoch
-        self._schema = _schema()
+        self._schema = cast("_Schema", schema)
         self._table = pa.Table.from_arrays
         self._array = pa.array
         self._writer = cast(
             "_Writer",
             parquet.ParquetWriter(
-                _Stream(part), self._schema, compression=COMPRESSION, use_dictionary=_FEW_VALUES
+                _Stream(part), schema, compression=COMPRESSION, use_dictionary=list(few_values)
             ),
         )
-        self._held: list[_Values] = []
+        self._held: list[tuple[object, ...]] = []
         self._bytes = 0
 
-    def write(self, rows: list[Row]) -> None:
-        for row in rows:
-            self._held.append(_values(row, self._epoch))
-            self._bytes += len(row[9])
-            if len(self._held) >= GROUP_ROWS_MAX or self._bytes >= GROUP_BYTES_MAX:
-                self._flush()
+    def add(self, values: tuple[object, ...], size: int) -> None:
+        """One row, in the columns' order; `size`: about its bytes."""
+        self._held.append(values)
+        self._bytes += size
+        if len(self._held) >= GROUP_ROWS_MAX or self._bytes >= GROUP_BYTES_MAX:
+            self._flush()
 
     def end(self) -> None:
         self._flush()
@@ -93,6 +92,21 @@ class ParquetRows:
         ]
         self._writer.write_table(self._table(arrays, schema=self._schema))
         self._held, self._bytes = [], 0
+
+
+class ParquetRows:
+    """Writes into one part."""
+
+    def __init__(self, part: Part, epoch: str) -> None:
+        self._epoch = epoch
+        self._groups = ParquetGroups(part, _schema(), _FEW_VALUES)
+
+    def write(self, rows: list[Row]) -> None:
+        for row in rows:
+            self._groups.add(_values(row, self._epoch), len(row[9]))
+
+    def end(self) -> None:
+        self._groups.end()
 
 
 def _values(row: Row, epoch: str) -> _Values:

@@ -23,6 +23,7 @@ from service.list_request import SortKey
 from service.postgres import Postgres, load_statements
 from service.queries.cursor import Cursors, Place
 from service.queries.progress import Progress
+from service.snapshots import Snapshot
 
 # By when they were placed, then by id; cursors know times by the fields that hold them.
 _SORT = (SortKey("lastOrderAt", True),)
@@ -122,9 +123,11 @@ class CustomerOrders:
         """All orders, the latest first; position and version of what they follow from."""
         latest: dict[str, Order] = {}
         position, version = first.position, first.version
-        async for event in self._event_log.stream(tenant, customer_id):
+        async for event in self._event_log.folding(tenant, customer_id):
             position, version = max(position, event.position), event.version
-            if isinstance(event.event, OrderRecorded):
+            if isinstance(event, Snapshot):
+                latest = {order.order_id: order for order in event.state.orders}
+            elif isinstance(event.event, OrderRecorded):
                 latest[event.event.order.order_id] = event.event.order
         return sorted(latest.values(), key=order_place, reverse=True), position, version
 

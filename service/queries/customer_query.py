@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from service.customer import Customer, evolve
-from service.errors import Corrupt, NotFound
+from service.errors import Corrupt, EventsArchived, NotFound
 from service.event_log import EventLog
 from service.events import Position, Version
 from service.identifiers import CustomerId
 from service.postgres import Postgres, load_statements
 from service.queries.loader import Loader
+from service.snapshots import Snapshot
 
 BATCH_CUSTOMERS_MAX = 200
 
@@ -73,14 +74,17 @@ class CustomerQuery:
     ) -> Found:
         """A living customer as it was at this time (None: any), at this version (None: the last).
 
-        Raises NotFound, `customer_not_found` also before its creation and for a later version.
+        Raises NotFound, `customer_not_found` also before its creation and for a later version;
+        EventsArchived where the events up to then are.
         """
         standing = await self.living(tenant, customer_id)
         if version is not None and version > standing.version:
             raise NotFound("customer_not_found")
         customer: Customer | None = None
         position = Position(0)
-        async for event in self._event_log.stream(tenant, customer_id):
+        async for event in self._event_log.folding(tenant, customer_id):
+            if isinstance(event, Snapshot) and _is_needed_before(event, at, version):
+                raise EventsArchived(await self._event_log.archived_to())
             if at is not None and event.time > at:
                 break
             customer, position = evolve(customer, event), event.position
@@ -110,7 +114,7 @@ class CustomerQuery:
     async def _fold(self, tenant: str, customer_id: CustomerId, currency: str) -> Found:
         customer: Customer | None = None
         position = Position(0)
-        async for event in self._event_log.stream(tenant, customer_id):
+        async for event in self._event_log.folding(tenant, customer_id):
             customer = evolve(customer, event)
             position = event.position
         if customer is None:
@@ -118,3 +122,10 @@ class CustomerQuery:
         if customer.is_deleted:
             raise NotFound("customer_deleted")
         return Found(customer.document(currency).json_bytes(), customer.version, position)
+
+
+def _is_needed_before(snapshot: Snapshot, at: datetime | None, version: int | None) -> bool:
+    """Whether what is asked for lies before it, and not before the creation."""
+    if at is not None:
+        return snapshot.state.created_at <= at < snapshot.time
+    return version is not None and version < snapshot.version

@@ -49,12 +49,14 @@ class Exports:
     async def begin(
         self, tenant: str, customer_id: CustomerId, currency: str, now: datetime
     ) -> AsyncIterator[Export]:
-        """Read the chunks inside the block. Raises NotFound, Unavailable, of which `overloaded`."""
+        """Read the chunks inside the block. Raises NotFound, EventsArchived where the beginning of
+        the history is, Unavailable, of which `overloaded`."""
         if self._running >= EXPORTS_AT_ONCE_MAX:
             raise Unavailable("overloaded", "Too many exports are being made.")
         self._running += 1
         try:
             found = await self._customers.get(tenant, customer_id, currency)
+            await self._event_log.require_beginning(tenant, customer_id)
             pieces = self._pieces(tenant, customer_id, currency, now, found)
             yield Export(_joined(pieces), found.version, found.position)
         finally:

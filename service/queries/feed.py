@@ -82,8 +82,10 @@ class Feed:
         """Watch the log for those who follow it; when it stops, their streams end."""
         await self._tail.run(stop)
 
-    async def head(self) -> Position:
-        """Of the log's last event; streams know it from now on. Raises Unavailable."""
+    async def head(self, after: int) -> Position:
+        """Of the log's last event; streams know it from now on. Raises Unavailable; EventsArchived
+        where what comes after a position is."""
+        await self._event_log.require(after)
         head = await self._event_log.head()
         self._tail.saw(head.position)
         return head.position
@@ -91,9 +93,10 @@ class Feed:
     async def page(self, tenant: str, request: FeedRequest, epoch: str) -> Lines:
         """The events after a position, to the limit, or what bounds a request, or the log's end.
 
-        Where that end lies before the position asked for, it is what is told. Raises Unavailable.
+        Where that end lies before the position asked for, it is what is told. Raises Unavailable,
+        EventsArchived.
         """
-        until = min(await self.head(), request.after + SCANNED_POSITIONS_MAX)
+        until = min(await self.head(request.after), request.after + SCANNED_POSITIONS_MAX)
         place, size = request.after, 0
         lines: list[Line] = []
         while place < until and len(lines) < request.limit and size < PAGE_BYTES_MAX:
@@ -112,7 +115,7 @@ class Feed:
         """All events after a position, for as long as they are asked for and the process works.
 
         Where there are none, an empty sign of life comes after PULSE_SECONDS. Ask for `head` first.
-        Raises Unavailable.
+        Raises Unavailable, EventsArchived.
         """
         loop = asyncio.get_running_loop()
         with self._tail.followed():

@@ -1,7 +1,8 @@
 """One customer's history: its events, the oldest first, and what each changed.
 
 Invariants: it ends at the version that the customer had when it was asked for, and is answered only
-of who lives at the end, too. However far a page is into a long history, one state, one page of the
+of who lives at the end, too. Where its beginning is archived it says up to which version, and is
+whole from there on. However far a page is into a long history, one state, one page of the
 log and the page itself are in memory.
 """
 
@@ -15,13 +16,14 @@ import orjson
 
 from service.customer import Customer, evolve
 from service.documents import CustomerDocument, timestamp_text
-from service.errors import Corrupt
+from service.errors import Corrupt, EventsArchived
 from service.event_log import EventLog
 from service.events import NO_VERSION, Position, RecordedEvent, Version, encode
 from service.identifiers import CustomerId
 from service.queries.changes import changes
 from service.queries.cursor import Cursors, Place
 from service.queries.customer_query import CustomerQuery
+from service.snapshots import Snapshot
 
 PAGE_BYTES_MAX = 2 * 1024 * 1024  # and one event, which may be 2 MB: the rest is on the next page
 _BINDING = "events of a customer"
@@ -67,25 +69,56 @@ class History:
     async def page(
         self, tenant: str, customer_id: CustomerId, currency: str, request: EventsRequest
     ) -> EventsFound:
-        """Raises NotFound, Rejected `invalid_cursor`, Unavailable."""
+        """Raises NotFound, Rejected `invalid_cursor`, Unavailable; EventsArchived where the events
+        went into the archive while they were read."""
         binding = orjson.dumps([_BINDING, tenant, customer_id])
         after = request.after
         if request.cursor is not None:
             after = self._cursors.open(request.cursor, _IN_ORDER, binding).page
         standing = await self._customers.living(tenant, customer_id)
+        whole = _Whole(self._event_log.folding(tenant, customer_id))
         until = min(standing.version, after + request.display)
         events: list[bytes] = []
         if after < until:
-            stream = self._event_log.stream(tenant, customer_id)
-            told = tell(stream, currency, after=Version(after), until=Version(until))
+            await whole.begin()
+            after = max(after, whole.archived)
+            until = min(standing.version, after + request.display)
+        if after < until:
+            told = tell(whole.events(), currency, after=Version(after), until=Version(until))
             events = await _page(told)
             until = Version(after + len(events))
+        if whole.has_begun:
             await self._customers.living(tenant, customer_id)  # a deletion blanks what is read
         next_cursor = None
         if until < standing.version:
             next_cursor = self._cursors.seal(Place(until, customer_id, ()), _IN_ORDER, binding)
-        body = _body(standing.version, events, next_cursor)
+        body = _body(standing.version, events, next_cursor, whole.archived)
         return EventsFound(body, Version(standing.version), Position(standing.position))
+
+
+class _Whole:
+    """A stream from its beginning, or from the snapshot in that one's place, which is looked for
+    first. `archived`: the version of that, 0 = there is none."""
+
+    def __init__(self, stream: AsyncIterator[Snapshot | RecordedEvent]) -> None:
+        self._stream = stream
+        self._first: Snapshot | RecordedEvent | None = None
+        self.archived = 0
+        self.has_begun = False
+
+    async def begin(self) -> None:
+        self.has_begun = True
+        self._first = await anext(self._stream, None)
+        if isinstance(self._first, Snapshot):
+            self.archived = self._first.version
+
+    async def events(self) -> AsyncIterator[Snapshot | RecordedEvent]:
+        if self._first is not None:
+            yield self._first
+        async for each in self._stream:
+            if isinstance(each, Snapshot):  # in place of events that would be left out of the page
+                raise EventsArchived(each.position)
+            yield each
 
 
 async def _page(told: AsyncIterator[Told]) -> list[bytes]:
@@ -102,7 +135,7 @@ async def _page(told: AsyncIterator[Told]) -> list[bytes]:
 
 
 async def tell(
-    stream: AsyncIterator[RecordedEvent],
+    stream: AsyncIterator[Snapshot | RecordedEvent],
     currency: str,
     *,
     until: Version,
@@ -118,7 +151,7 @@ async def tell(
         customer = evolve(customer, recorded)
         if recorded.version >= after:
             document = customer.document(currency)
-            if recorded.version > after:
+            if recorded.version > after and not isinstance(recorded, Snapshot):
                 yield Told(recorded, _event(recorded, changes(before, document)))
             before = document
         if recorded.version == until:
@@ -143,6 +176,9 @@ def _event(recorded: RecordedEvent, changed: bytes) -> bytes:
     )
 
 
-def _body(count: int, events: list[bytes], next_cursor: str | None) -> bytes:
-    cursor = orjson.dumps(next_cursor)
-    return b'{"count":%d,"events":[%b],"nextCursor":%b}' % (count, b",".join(events), cursor)
+def _body(count: int, events: list[bytes], next_cursor: str | None, archived: int) -> bytes:
+    cursor, told = orjson.dumps(next_cursor), b""
+    if archived:
+        told = b',"archivedTo":%d' % archived
+    page = b",".join(events)
+    return b'{"count":%d,"events":[%b],"nextCursor":%b%b}' % (count, page, cursor, told)

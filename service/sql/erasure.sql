@@ -1,10 +1,22 @@
 -- name: deletion
--- Whose customer it was; when it was deleted, NULL = it was not.
+-- Whose customer it was; when it was deleted, NULL = it was not. Where the deletion is
+-- archived, the time is that of its key's end.
 SELECT stream.tenant,
-       (SELECT event.recorded_at FROM log.event
-        WHERE event.customer_id = stream.customer_id AND event.type = $2 AND event.position >= stream.first_position
-        ORDER BY event.version LIMIT 1)
-FROM log.stream WHERE stream.customer_id = $1;
+       coalesce((SELECT event.recorded_at FROM log.event
+                 WHERE event.customer_id = stream.customer_id AND event.type = $2 AND event.position >= stream.first_position
+                 ORDER BY event.version LIMIT 1),
+                CASE WHEN stream.is_closed AND archive.last_position >= stream.first_position THEN key.destroyed_at END)
+FROM log.stream
+LEFT JOIN vault.customer_key AS key ON key.customer_id = stream.customer_id
+CROSS JOIN (SELECT coalesce(max(last_position), 0) AS last_position FROM log.archived) AS archive
+WHERE stream.customer_id = $1;
+
+-- name: left_in_log
+-- How many of a customer's first events are archived; no row: none is.
+SELECT coalesce(min(event.version), stream.version + 1) - 1
+FROM log.stream LEFT JOIN log.event ON event.customer_id = stream.customer_id
+WHERE stream.customer_id = $1 AND stream.first_position <= (SELECT max(last_position) FROM log.archived)
+GROUP BY stream.version;
 
 -- name: held
 -- Every row that names the customer, by table: how many there are, and how many of them tell about a
@@ -17,6 +29,8 @@ UNION ALL SELECT 'log.idempotency', count(*), 0
 FROM log.idempotency WHERE customer_id = $1  -- digests, for seven days
 UNION ALL SELECT 'log.accepted_order', count(*), 0
 FROM log.accepted_order WHERE customer_id = $1  -- order ids and versions
+UNION ALL SELECT 'log.snapshot', count(*), count(*) FILTER (WHERE key.wrapped IS NOT NULL)
+FROM log.snapshot LEFT JOIN vault.customer_key AS key USING (customer_id) WHERE customer_id = $1  -- opens with the key alone
 UNION ALL SELECT 'vault.customer_key', count(*), count(*) FILTER (WHERE wrapped IS NOT NULL)
 FROM vault.customer_key WHERE customer_id = $1  -- when it was destroyed
 UNION ALL SELECT 'read_model.customer', count(*), count(*) FILTER (WHERE document IS NOT NULL OR item IS NOT NULL)

@@ -29,21 +29,37 @@ WITH RECURSIVE search AS (
     ) AS event ON true
     WHERE search.low < search.high
 )
-SELECT min(low) FROM search WHERE low >= high GROUP BY number ORDER BY number;
+SELECT greatest(min(low), (
+    SELECT coalesce(max(archived.last_position), 0) FROM log.archived
+    WHERE archived.last_recorded_at < now() - make_interval(secs => min(search.seconds))
+))
+FROM search WHERE low >= high GROUP BY number ORDER BY number;
 
 -- name: read_log
-SELECT log_end, "position", id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at,
-       sealed, wrapped, is_destroyed
-FROM log.page($1, $2, $3);
+-- One row at least: where the log ended. The page is a statement of its own, which may find a partition
+-- gone that this one's snapshot still has as there; so whether one is archived is asked for afterwards.
+SELECT coalesce(page.log_end, head.position), page."position", page.id, page.tenant, page.customer_id, page.version, page.type,
+       page.schema_version, page.data, page.meta, page.recorded_at, page.sealed, page.wrapped, page.is_destroyed
+FROM log.head LEFT JOIN log.page($1, $2, $3) AS page ON true;
+
+-- name: archived_to
+-- The last position that is archived; 0 = none is.
+SELECT coalesce(max(last_position), 0) FROM log.archived;
+
+-- name: lock_log
+-- To be the first statement of a snapshot: then no partition is taken away that it shows as there.
+LOCK TABLE ONLY log.event IN ACCESS SHARE MODE;
 
 -- name: read_tenant
 -- A page of one tenant's events, in position order, as `log.page` makes one; and the position of the last
 -- that was found, which is beyond the page where it goes on. What is scanned is bounded by the positions,
--- since nothing leads to a tenant's events but the log itself.
-SELECT page.last_found,
+-- since nothing leads to a tenant's events but the log itself. One row at least: how much is archived, at
+-- the same moment, for this statement takes its locks before its snapshot.
+SELECT archive.last_position, page.last_found,
        page.position, page.id, page.tenant, page.customer_id, page.version, page.type, page.schema_version,
        page.data, page.meta, page.recorded_at, page.sealed, held.wrapped, held.is_destroyed
-FROM (
+FROM (SELECT coalesce(max(last_position), 0) AS last_position FROM log.archived) AS archive
+LEFT JOIN (
     SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed, last_found,
            greatest(octet_length(data), octet_length(sealed)) + octet_length(meta) AS own_bytes,
            sum(greatest(octet_length(data), octet_length(sealed)) + octet_length(meta))
@@ -68,36 +84,61 @@ FROM (
         WHERE bytes <= greatest($3, own_bytes) AND place <= $6
         ORDER BY position OFFSET 0  -- a fence: each value is made text once
     ) AS told
-) AS page
+) AS page ON bytes <= greatest($3, own_bytes)
 LEFT JOIN LATERAL (
     SELECT key.wrapped, key.wrapped IS NULL AS is_destroyed FROM vault.customer_key AS key
     WHERE key.customer_id = page.customer_id AND page.sealed IS NOT NULL OFFSET 0
 ) AS held ON true
-WHERE bytes <= greatest($3, own_bytes) ORDER BY page.position;
+ORDER BY page.position;
 
 -- name: time_after
-SELECT recorded_at FROM log.event WHERE position = $1 + 1;
+-- Of the next event that is there: those before it may be archived.
+SELECT recorded_at FROM log.event WHERE position > $1 ORDER BY position LIMIT 1;
 
 -- name: read_stream
--- A page of one customer's history; first_position spares the partitions before it.
-SELECT event.position, event.id, event.tenant, event.customer_id, event.version, event.type,
+-- A page of one customer's history; first_position spares the partitions before it. One row at least,
+-- where there is such a stream: where it stands, and how much of the log is archived, at the same moment,
+-- for this statement takes its locks before its snapshot.
+SELECT stream.version, stream.is_closed, (SELECT coalesce(max(last_position), 0) FROM log.archived),
+       event.position, event.id, event.tenant, event.customer_id, event.version, event.type,
        event.schema_version, event.data::text, event.meta::text, event.recorded_at,
        event.sealed, key.wrapped, key.customer_id IS NOT NULL AND key.wrapped IS NULL
 FROM log.stream
 LEFT JOIN vault.customer_key AS key ON key.customer_id = stream.customer_id
-JOIN log.event ON event.customer_id = stream.customer_id AND event.position >= stream.first_position
-WHERE stream.customer_id = $2 AND stream.tenant = $1 AND event.version > $3
-ORDER BY event.version LIMIT $4;
+LEFT JOIN LATERAL (
+    SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed
+    FROM log.event
+    WHERE customer_id = stream.customer_id AND position >= stream.first_position AND version > $3
+    ORDER BY version LIMIT $4
+) AS event ON true
+WHERE stream.customer_id = $2 AND stream.tenant = $1
+ORDER BY event.version;
+
+-- name: is_beginning_archived
+SELECT stream.first_position <= coalesce(max(archived.last_position), 0)
+FROM log.stream LEFT JOIN log.archived ON true
+WHERE stream.customer_id = $2 AND stream.tenant = $1 GROUP BY stream.first_position;
+
+-- name: read_snapshot
+-- The latest state of a customer after a version, with what opens it.
+SELECT snapshot.customer_id, snapshot.tenant, snapshot.version, snapshot.position, snapshot.recorded_at,
+       snapshot.schema_version, snapshot.sealed, key.wrapped, key.customer_id IS NOT NULL AND key.wrapped IS NULL
+FROM log.snapshot LEFT JOIN vault.customer_key AS key ON key.customer_id = snapshot.customer_id
+WHERE snapshot.customer_id = $2 AND snapshot.tenant = $1 AND snapshot.version > $3
+ORDER BY snapshot.version DESC LIMIT 1;
 
 -- name: read_customers
--- A page of the log by customer and version, for whoever reads all of it so.
-SELECT page.position, page.id, page.tenant, page.customer_id, page.version, page.type, page.schema_version,
+-- A page of the log by customer and version, for whoever reads all of it so. One row at least: how much
+-- is archived, at the same moment.
+SELECT archive.last_position,
+       page.position, page.id, page.tenant, page.customer_id, page.version, page.type, page.schema_version,
        page.data::text, page.meta::text, page.recorded_at, page.sealed, key.wrapped, key.customer_id IS NOT NULL AND key.wrapped IS NULL
-FROM (
+FROM (SELECT coalesce(max(last_position), 0) AS last_position FROM log.archived) AS archive
+LEFT JOIN (
     SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed
     FROM log.event WHERE (customer_id, version) > ($1, $2) AND customer_id <= $3
     ORDER BY customer_id, version LIMIT $4
-) AS page
+) AS page ON true
 LEFT JOIN vault.customer_key AS key ON key.customer_id = page.customer_id AND page.sealed IS NOT NULL
 ORDER BY page.customer_id, page.version;
 

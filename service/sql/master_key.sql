@@ -3,7 +3,8 @@ SELECT fingerprint FROM access.master_key;
 
 -- name: key_is_needed
 -- Whether anything exists that only the present master key can read or check.
-SELECT EXISTS (SELECT FROM access.token) OR EXISTS (SELECT FROM log.event WHERE sealed IS NOT NULL);
+SELECT EXISTS (SELECT FROM access.token) OR EXISTS (SELECT FROM log.event WHERE sealed IS NOT NULL)
+       OR EXISTS (SELECT FROM log.archived);
 
 -- name: lock_key
 -- Until the end of the transaction nobody else provides a key.

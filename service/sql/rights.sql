@@ -24,7 +24,7 @@ GRANT SELECT ON public.schema_migration, access.master_key, log.head
 
 -- api: appends, reads customers with their keys, checks tokens.
 GRANT USAGE ON SCHEMA vault TO customers_api;
-GRANT SELECT ON log.event, log.stream, log.idempotency, vault.customer_key, vault.wrapping_key,
+GRANT SELECT ON log.event, log.archived, log.snapshot, log.stream, log.idempotency, vault.customer_key, vault.wrapping_key,
     access.tenant, access.token TO customers_api;
 GRANT EXECUTE ON FUNCTION log.append, log.find_appended, log.forget_old_keys TO customers_api;
 -- Its console shows how far publishing is.
@@ -33,13 +33,13 @@ GRANT SELECT ON relay.lease, relay.progress TO customers_api;
 
 -- relay: reads and opens the whole log, and keeps its place.
 GRANT USAGE ON SCHEMA vault, relay TO customers_relay;
-GRANT SELECT ON log.event, vault.customer_key TO customers_relay;
+GRANT SELECT ON log.event, log.archived, vault.customer_key TO customers_relay;
 GRANT EXECUTE ON FUNCTION log.page TO customers_relay;
 GRANT SELECT, INSERT, UPDATE ON relay.lease, relay.progress TO customers_relay;
 
 -- projections: reads and opens the whole log. Its own tables are granted beside their migrations.
 GRANT USAGE ON SCHEMA vault TO customers_projections;
-GRANT SELECT ON log.event, log.stream, vault.customer_key, access.tenant TO customers_projections;
+GRANT SELECT ON log.event, log.archived, log.stream, vault.customer_key, access.tenant TO customers_projections;
 GRANT EXECUTE ON FUNCTION log.page TO customers_projections;
 
 -- intake: records orders, and sees no customer and no key.

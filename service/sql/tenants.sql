@@ -15,6 +15,8 @@ LIMIT 1;
 UPDATE access.tenant SET currency = $2
 WHERE name = $1 AND NOT EXISTS (
     SELECT FROM log.event WHERE event.tenant = $1 AND event.type = $3
+) AND NOT EXISTS (
+    SELECT FROM log.accepted_order WHERE accepted_order.tenant = $1  -- the event may be archived
 )
 RETURNING name;
 

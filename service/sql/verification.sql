@@ -30,6 +30,7 @@ SELECT count(*) FROM log.stream;
 -- The streams after a customer, beside what their events say. `odd_version`: the first that is not
 -- one more than the one before it.
 SELECT stream.customer_id, stream.tenant, stream.version, stream.position, stream.first_position, stream.is_closed,
+       stream.first_position <= archive.last_position AS is_archived, kept.version, kept.position,
        held.events, held.versions, held.last_version, held.odd_version, held.first_position, held.last_position,
        held.unordered_position, held.creations, held.deletions, held.foreign_events,
        key.customer_id IS NOT NULL AS has_key, key.wrapped IS NOT NULL AS has_living_key
@@ -37,10 +38,15 @@ FROM (
     SELECT customer_id, tenant, version, position, first_position, is_closed
     FROM log.stream WHERE customer_id > $1 ORDER BY customer_id LIMIT $2
 ) AS stream
+CROSS JOIN (SELECT coalesce(max(last_position), 0) AS last_position FROM log.archived) AS archive
 LEFT JOIN vault.customer_key AS key ON key.customer_id = stream.customer_id
+LEFT JOIN LATERAL (
+    SELECT version, position FROM log.snapshot
+    WHERE customer_id = stream.customer_id AND position <= archive.last_position ORDER BY version DESC LIMIT 1
+) AS kept ON true
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, count(DISTINCT version) AS versions, coalesce(max(version), 0) AS last_version,
-           min(version) FILTER (WHERE version <> place) AS odd_version,
+           min(version) FILTER (WHERE version <> place + coalesce(kept.version, 0)) AS odd_version,
            coalesce(min(position), 0) AS first_position, coalesce(max(position), 0) AS last_position,
            min(position) FILTER (WHERE is_unordered) AS unordered_position,
            count(*) FILTER (WHERE type = $3 AND version = 1) - count(*) FILTER (WHERE type = $3 AND version > 1) AS creations,
@@ -53,6 +59,21 @@ CROSS JOIN LATERAL (
     ) AS event
 ) AS held
 ORDER BY stream.customer_id;
+
+-- name: snapshots
+-- The states from which these customers' streams go on, each at its version, with what opens it.
+SELECT snapshot.customer_id, snapshot.version, snapshot.schema_version, snapshot.sealed, key.wrapped
+FROM unnest($1::text[], $2::bigint[]) AS asked (customer_id, version)
+JOIN log.snapshot ON snapshot.customer_id = asked.customer_id AND snapshot.version = asked.version
+LEFT JOIN vault.customer_key AS key ON key.customer_id = snapshot.customer_id
+ORDER BY snapshot.customer_id;
+
+-- name: odd_archived
+-- Archived partitions that do not follow the one before them, or begin the log.
+SELECT first_position FROM (
+    SELECT first_position, lag(last_position, 1, 0::bigint) OVER (ORDER BY first_position) AS before FROM log.archived
+) AS archived
+WHERE first_position <> before + 1 ORDER BY first_position;
 
 -- name: claimants
 -- Who holds each of these claims; NULL = nobody.
@@ -97,9 +118,14 @@ ORDER BY recorded.customer_id, recorded.position;
 
 -- name: unrecorded_orders
 -- Accepted orders that the log has not recorded, and how many in all: two sets, each read once, since
--- pages of orders would come back to the same customers again and again.
+-- pages of orders would come back to the same customers again and again. Those of customers whose
+-- beginning is archived are left out.
 SELECT customer_id, count(*) OVER () FROM (
     SELECT customer_id, tenant, order_id FROM log.accepted_order
+    WHERE NOT EXISTS (
+        SELECT FROM log.stream WHERE stream.customer_id = accepted_order.customer_id
+            AND stream.first_position <= (SELECT coalesce(max(last_position), 0) FROM log.archived)
+    )
     EXCEPT
     SELECT customer_id, tenant, data -> 'order' ->> 'orderId' FROM log.event WHERE type = $1
 ) AS odd
@@ -107,7 +133,8 @@ ORDER BY customer_id, order_id LIMIT $2;
 
 -- name: idempotency
 -- A page of the remembered keys, and whether the log has the event that each answer showed.
-SELECT page.tenant, page.key, page.customer_id, page.position, event.position IS NOT NULL AS is_there
+SELECT page.tenant, page.key, page.customer_id, page.position,
+       event.position IS NOT NULL OR page.position <= (SELECT coalesce(max(last_position), 0) FROM log.archived) AS is_there
 FROM (
     SELECT tenant, key, customer_id, version, position FROM log.idempotency
     WHERE (tenant, key) > ($1, $2) ORDER BY tenant, key LIMIT $3

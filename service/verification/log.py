@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from service.errors import Corrupt
-from service.event_log import EventLog, StoredEvent
+from service.event_log import SQL as LOG_SQL
+from service.event_log import EventLog, Opener, StoredEvent
 from service.events import (
     CustomerCreated,
     CustomerDeleted,
@@ -20,7 +21,8 @@ from service.events import (
 )
 from service.findings import Finding, Findings, Progress
 from service.postgres import Postgres, Reader, load_statements
-from service.vault import Vault
+from service.snapshots import SNAPSHOT_TYPE, decode_state
+from service.vault import Vault, place
 from service.verification.streams import Stream, stream_findings
 
 EVENTS_MAX = 10_000  # positions that are counted in one statement
@@ -32,10 +34,13 @@ SQL = load_statements("service", "verification.sql")
 
 
 class LogCompared(NamedTuple):
-    """How much was looked at."""
+    """How much was looked at. Positions up to `archived_to` are archived, and so are the beginnings
+    of the streams of so many customers."""
 
     events: int
     customers: int
+    archived_to: int = 0
+    archived_customers: int = 0
 
 
 class _Odd(NamedTuple):
@@ -68,6 +73,14 @@ class _Unrecorded(NamedTuple):
     in_all: int
 
 
+class _Snapshot(NamedTuple):
+    customer_id: str
+    version: int
+    schema_version: int
+    sealed: bytes
+    wrapped: bytes | None
+
+
 class _Remembered(NamedTuple):
     tenant: str
     key: str
@@ -81,19 +94,24 @@ async def verify_log(
 ) -> LogCompared:
     """All of the log up to its head as of now. Raises Unavailable."""
     head = await EventLog(postgres).head()
-    progress.begin("log: positions", head.position)
-    for after in range(0, head.position, EVENTS_MAX):
+    archived_to = await EventLog(postgres).archived_to()
+    for first in await postgres.fetch(int, SQL["odd_archived"]):
+        detail = "log.archived has a partition that does not follow the one before it"
+        findings.add(Finding("missing", "log", detail, position=first))
+    progress.begin("log: positions", head.position - archived_to)
+    for after in range(archived_to, head.position, EVENTS_MAX):
         until = min(head.position, after + EVENTS_MAX)
         await _positions(postgres, after, until, findings)
         progress.advance(until - after)
     await _beyond(postgres, findings)
     streams = await postgres.fetch_one(int, SQL["count_streams"]) or 0
     progress.begin("log: streams", streams)
-    customers = await _streams(postgres, vault, findings, progress)
+    customers, archived_customers = await _streams(postgres, vault, findings, progress)
     await _claims(postgres, findings)
     await _accepted_orders(postgres, findings)
     await _idempotency(postgres, findings)
-    return LogCompared(head.position, customers)
+    events = head.position - archived_to
+    return LogCompared(events, customers, archived_to, archived_customers)
 
 
 async def _beyond(postgres: Postgres, findings: Findings) -> None:
@@ -121,31 +139,58 @@ async def _positions(postgres: Postgres, after: int, until: int, findings: Findi
             findings.add(Finding("out_of_order", "log", detail, *place))
 
 
-async def _streams(postgres: Postgres, vault: Vault, findings: Findings, progress: Progress) -> int:
-    """How many there are."""
+async def _streams(
+    postgres: Postgres, vault: Vault, findings: Findings, progress: Progress
+) -> tuple[int, int]:
+    """How many there are, and how many of them begin in the archive."""
     kinds = CustomerCreated.type, CustomerDeleted.type
-    count, after = 0, ""
+    count, archived, after = 0, 0, ""
     while True:
         async with postgres.snapshot() as snapshot:
+            await snapshot.execute(LOG_SQL["lock_log"])
             page = await snapshot.fetch(Stream, SQL["streams"], after, STREAMS_MAX, *kinds)
             if not page:
-                return count
+                return count, archived
             for stream in page:
                 for finding in stream_findings(stream):
                     findings.add(finding)
             last = page[-1].customer_id
-            emails = await _opened(EventLog(snapshot, vault), after, last, findings)
+            emails = await _snapshots(snapshot, vault, page, findings)
+            emails |= await _opened(EventLog(snapshot, vault), after, last, findings)
             await _claimed(snapshot, vault, page, emails, findings)
             await _orders(snapshot, after, last, findings)
         count, after = count + len(page), last
+        archived += sum(each.is_archived for each in page)
         progress.advance(len(page))
+
+
+async def _snapshots(
+    reader: Reader, vault: Vault, page: Sequence[Stream], findings: Findings
+) -> dict[str, str]:
+    """The e-mail addresses of those whose streams begin in the archive; each state is opened."""
+    kept = [
+        (each.customer_id, each.snapshot_version)
+        for each in page
+        if each.is_archived and each.snapshot_version is not None and not each.is_closed
+    ]
+    emails: dict[str, str] = {}
+    columns = [list(column) for column in zip(*kept, strict=True)] or [[], []]
+    for row in await reader.fetch(_Snapshot, SQL["snapshots"], *columns):
+        try:
+            where = place(row.customer_id, SNAPSHOT_TYPE, row.schema_version, row.version)
+            sealed = Opener(vault).key(row.customer_id, row.wrapped).open(row.sealed, where)
+            emails[row.customer_id] = decode_state(row.schema_version, sealed).email
+        except Corrupt:
+            detail = "the state in log.snapshot does not open, or does not fit its model"
+            findings.add(Finding("different", "log", detail, row.customer_id))
+    return emails
 
 
 async def _opened(log: EventLog, after: str, last: str, findings: Findings) -> dict[str, str]:
     """Each customer's e-mail address at last; every event of theirs is opened for it."""
     emails: dict[str, str] = {}
     place = after, 2**62  # behind all events of that customer
-    while page := await log.of_customers(place, last, limit=OPENED_MAX):
+    while page := await log.of_customers(place, last, limit=OPENED_MAX, without_archived=True):
         for event in page:
             _note_email(event, emails, findings)
         place = page[-1].customer_id, page[-1].version

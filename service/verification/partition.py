@@ -54,6 +54,10 @@ class Partition:
         """The log is read from after this position on."""
         self._scanned_from = position
 
+    def skip(self) -> None:
+        """A record is left out whose event is archived: what is compared begins behind it."""
+        self._first_offset = max(1, self._first_offset)
+
     def expect(self, event: StoredEvent) -> None:
         self._awaited[event.position] = event
 

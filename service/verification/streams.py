@@ -17,6 +17,9 @@ class Stream(NamedTuple):
     position: int
     first_position: int
     is_closed: bool
+    is_archived: bool  # its beginning is: the rest goes on from the snapshot's version, if it lives
+    snapshot_version: int | None
+    snapshot_position: int | None
     events: int
     versions: int  # that differ
     last_version: int
@@ -34,6 +37,9 @@ class Stream(NamedTuple):
 def stream_findings(stream: Stream) -> Iterator[Finding]:
     """What is wrong with one stream."""
     who = stream.customer_id
+    if stream.is_archived:
+        yield from _archived(stream)
+        return
     if stream.events == 0:
         yield Finding("missing", "log", "log.stream has a customer without any event", who)
         return
@@ -47,6 +53,30 @@ def stream_findings(stream: Stream) -> Iterator[Finding]:
         if row != event:
             detail = f"log.stream says {name} {_told(row)}, the events say {_told(event)}"
             yield Finding("different", "log", detail, who)
+    yield from _key(stream)
+
+
+def _archived(stream: Stream) -> Iterator[Finding]:
+    """What can be told of a stream whose beginning is not there."""
+    who, has_events = stream.customer_id, stream.events > 0
+    version, position = stream.snapshot_version, stream.snapshot_position
+    if version is None and not stream.is_closed:
+        detail = "log.snapshot lacks the state from which the customer's stream goes on"
+        yield Finding("missing", "log", detail, who)
+    if has_events and version is not None and stream.odd_version is not None:
+        detail = f"the stream does not go on from its snapshot: version {stream.odd_version}"
+        yield Finding("missing", "log", detail, who)
+    if stream.unordered_position is not None:
+        detail = "the stream's positions do not rise with its versions"
+        yield Finding("out_of_order", "log", detail, who, stream.unordered_position)
+    if stream.foreign_events:
+        yield Finding("different", "log", "the stream has events of another tenant", who)
+    last = (stream.last_version, stream.event_last_position) if has_events else (version, position)
+    if last != (None, None) and last != (stream.version, stream.position):
+        detail = f"log.stream says version {stream.version}, what is there ends at {last[0]}"
+        yield Finding("different", "log", detail, who)
+    if stream.deletions and not stream.is_closed:
+        yield Finding("different", "log", "the customer was deleted, and lives in log.stream", who)
     yield from _key(stream)
 
 

@@ -72,7 +72,9 @@ async def verify_topic(
             Partition(number, topic.partitions, first_offset, head.epoch, findings)
             for number, first_offset in enumerate(reader.first_offsets)
         ]
-        walk = _Walk(log, reader, partitions, head.position, findings, progress, page_events_max)
+        archived = await log.archived_to()
+        ends = head.position, archived
+        walk = _Walk(log, reader, partitions, ends, findings, progress, page_events_max)
         await walk.begin(oldest)
         await walk.go()
     for partition in partitions:
@@ -88,7 +90,7 @@ class _Walk:
         log: EventLog,
         reader: SideBySide,
         partitions: list[Partition],
-        head: int,
+        ends: tuple[int, int],
         findings: Findings,
         progress: Progress,
         page_events_max: int,
@@ -96,7 +98,7 @@ class _Walk:
         self._log = log
         self._reader = reader
         self._cursors = [_Cursor(number, each) for number, each in enumerate(partitions)]
-        self._until = head
+        self._until, self._archived_to = ends  # the log's, and that of what is archived of it
         self._after = 0
         self._findings = findings
         self._progress = progress
@@ -112,7 +114,7 @@ class _Walk:
             starts.append(cursor.state.floor)
             if first is not None:
                 starts.append(first.position - 1)
-        self._after = max(0, min([self._until, *starts]))
+        self._after = max(self._archived_to, min([self._until, *starts]))
         for cursor in self._cursors:
             cursor.state.scan_from(self._after)
         self._progress.begin("kafka: events", self._until - self._after)
@@ -159,6 +161,9 @@ class _Walk:
         while record := await self._next(cursor):
             told = _read(record, cursor.state)
             if told is None:
+                continue
+            if told.position <= self._archived_to:
+                cursor.state.skip()
                 continue
             if told.position > self._until:
                 self._until = max(self._until, (await self._log.head()).position)

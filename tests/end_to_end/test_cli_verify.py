@@ -119,7 +119,8 @@ async def test_an_added_projection_is_compared_where_its_module_is_named(
     done = await installed.run("--json", "--only", "projections", **named)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["projections"] == {"second_order_v1": {"customers": 4, "behind": 0, "parked": 0}}
+    counts = {"customers": 4, "leftOut": 0, "behind": 0, "parked": 0}
+    assert report["projections"] == {"second_order_v1": counts}
     assert (report["leftOut"], report["customersBehind"]) == ([], None)
     await installed.system.damage("UPDATE derived.second_order_v1 SET days = 7")
     found = await installed.run("--only", "projections", **named)

@@ -33,6 +33,7 @@ from service.events import (
 )
 from service.identifiers import CustomerId
 from service.postgres import COMMAND_TIMEOUT_SECONDS, Postgres
+from service.snapshots import Snapshot
 from tests.support.logs import a_change, a_create_request, a_request, appending, handling
 from tests.support.topics import eventually
 from tests.support.vaults import VAULT
@@ -144,11 +145,11 @@ class Counting(EventLog):
         self.read: list[CustomerId] = []
 
     @override
-    def stream(
+    def folding(
         self, tenant: str, customer_id: CustomerId, *, after: Version = NO_VERSION
-    ) -> AsyncIterator[RecordedEvent]:
+    ) -> AsyncIterator[Snapshot | RecordedEvent]:
         self.read.append(customer_id)
-        return super().stream(tenant, customer_id, after=after)
+        return super().folding(tenant, customer_id, after=after)
 
 
 async def test_states_in_memory_are_bounded_by_what_they_weigh(

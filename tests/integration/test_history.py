@@ -28,6 +28,7 @@ from service.identifiers import CustomerId
 from service.queries import Queries
 from service.queries.changes import LEFT_OUT
 from service.queries.export import CHUNK_BYTES, EXPORTS_AT_ONCE_MAX
+from service.snapshots import Snapshot
 from tests.support.histories import an_order
 from tests.support.logs import a_change, a_creation
 from tests.support.projections import (
@@ -197,12 +198,12 @@ class Overtaken(EventLog):
         self._model = model
 
     @override
-    async def stream(
+    async def folding(
         self, tenant: str, customer_id: CustomerId, *, after: Version = NO_VERSION
-    ) -> AsyncIterator[RecordedEvent]:
+    ) -> AsyncIterator[Snapshot | RecordedEvent]:
         deletion = a_change(customer_id, 1, CustomerDeleted())
         await self._model.appender.append(deletion._replace(closes_stream=True))
-        async for event in super().stream(tenant, customer_id, after=after):
+        async for event in super().folding(tenant, customer_id, after=after):
             yield event
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from service.errors import ConfigurationError
 from service.events import CustomerDeleted
 from service.findings import Finding, Findings
 from service.identifiers import CustomerId
+from tests.support.archiving import Archive, small_partitions
 from tests.support.derived import MODULE, Added, a_history_of_sales, write_example
 from tests.support.logs import a_change
 from tests.support.parking import a_customer, change_the_log, mend, spoil
@@ -44,9 +46,20 @@ async def added(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Added]:
     """The documented example over a log with deletions, up to date."""
-    write_example(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    async with sold(database, tmp_path, monkeypatch) as made:
+        yield made
+
+
+@asynccontextmanager
+async def sold(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *, partition_events: int = 0
+) -> AsyncIterator[Added]:
+    """`partition_events` makes partitions of that many; 0 = none but the usual one."""
+    write_example(folder)
+    monkeypatch.syspath_prepend(str(folder))
     async with projected(database) as world:
+        if partition_events:
+            await small_partitions(world.postgres, partition_events)
         made = Added(world, load_modules([MODULE])[MODULE])
         await make_tables(world.postgres, [made.derived])
         history = a_history_of_sales(Random(4), steps=300, customers=20, deletion_share=0.02)
@@ -91,6 +104,21 @@ async def test_nothing_is_found_while_all_is_well(added: Added) -> None:
     assert await added.world.postgres.fetch_one(
         int, "SELECT count(*) FROM derived.reached WHERE is_gone"
     )
+
+
+async def test_whose_beginning_is_archived_is_left_out(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sold(database, tmp_path, monkeypatch, partition_events=50) as added:
+        folder = tmp_path / "archive"
+        folder.mkdir()
+        await Archive(added.world.postgres, folder).archive()
+        found = await verify(added)
+        (whole,) = await added.world.postgres.fetch(
+            int, "SELECT count(*) FROM log.stream WHERE first_position >= 50"
+        )
+        assert (found.listed, found.compared.customers) == ([], whole)
+        assert found.compared.archived > 0
 
 
 async def test_what_is_on_its_way_is_counted_and_no_finding(added: Added) -> None:

@@ -43,6 +43,16 @@ REFUSED_TO_ALL = (
     "SELECT epoch FROM log.past_epoch",
     "INSERT INTO log.past_epoch (epoch) VALUES ('x')",
     "DELETE FROM log.past_epoch",
+    "SELECT log.lock_to_archive('event_000000')",
+    "SELECT log.drop_partition('event_000000')",
+    "SELECT log.make_detached('event_000000')",
+    "SELECT log.finish_detached('event_000000', 1, 2)",
+    "SELECT log.attach_partition('event_000000', 1, 2)",
+    "INSERT INTO log.archived (first_position) VALUES (1)",
+    "DELETE FROM log.archived",
+    "INSERT INTO log.snapshot (customer_id) VALUES ('x')",
+    "UPDATE log.snapshot SET sealed = ''",
+    "DELETE FROM log.snapshot",
     "UPDATE log.stream SET version = 0",
     "DELETE FROM log.stream",
     "SELECT email FROM log.email_claim",
@@ -94,6 +104,7 @@ FORGETS = "SELECT log.forget_old_keys(0, 1)"
 READS_EVENTS = "SELECT data FROM log.event"
 READS_KEYS = "SELECT wrapped FROM vault.customer_key"
 READS_TOKENS = "SELECT hash FROM access.token"
+READS_SNAPSHOTS = "SELECT sealed FROM log.snapshot"
 READS_TENANTS = "SELECT name FROM access.tenant"
 READS_REQUESTS = "SELECT fingerprint FROM log.idempotency"
 READS_SHOWN = "SELECT document FROM read_model.customer"
@@ -111,15 +122,25 @@ REFUSED = {
     RELAY: (
         *(APPENDS, FINDS, RECORDS, RECORDS_ANY, FORGETS, READS_TOKENS, READS_TENANTS),
         *(READS_REQUESTS, READS_SHOWN, READS_MODEL, WRITES_MODEL, WRITES_CHECKPOINT),
+        READS_SNAPSHOTS,
     ),
     PROJECTIONS: (
-        *(APPENDS, FINDS, RECORDS, RECORDS_ANY, FORGETS, READS_TOKENS, READS_REQUESTS),
+        *(
+            READS_SNAPSHOTS,
+            APPENDS,
+            FINDS,
+            RECORDS,
+            RECORDS_ANY,
+            FORGETS,
+            READS_TOKENS,
+            READS_REQUESTS,
+        ),
         *(WRITES_PROGRESS, WRITES_LEASE),
     ),
     INTAKE: (
         *(APPENDS, FINDS, RECORDS_ANY, FORGETS, READS_EVENTS, READS_KEYS, READS_TOKENS),
         *(READS_TENANTS, READS_REQUESTS, READS_SHOWN, READS_MODEL, WRITES_MODEL),
-        *(WRITES_PROGRESS, WRITES_LEASE, WRITES_CHECKPOINT),
+        *(WRITES_PROGRESS, WRITES_LEASE, WRITES_CHECKPOINT, READS_SNAPSHOTS),
     ),
 }
 
@@ -128,16 +149,17 @@ REFUSED = {
 GRANTED = """
 customers_api U access log public read_model relay vault
 customers_api r access.master_key access.tenant access.token
-customers_api r log.event log.head log.idempotency log.stream
+customers_api r log.archived log.event log.head log.idempotency log.snapshot log.stream
 customers_api r public.schema_migration vault.customer_key vault.wrapping_key read_model.*
 customers_api r relay.lease relay.progress
 customers_api X log.append log.find_appended log.forget_old_keys
 customers_relay U access log public relay vault
-customers_relay r access.master_key log.event log.head public.schema_migration vault.customer_key
+customers_relay r access.master_key log.archived log.event log.head public.schema_migration
+customers_relay r vault.customer_key
 customers_relay arw relay.lease relay.progress
 customers_relay X log.page
 customers_projections U access log public read_model projection vault customers_v1 derived
-customers_projections r access.master_key access.tenant log.event log.head log.stream
+customers_projections r access.master_key access.tenant log.archived log.event log.head log.stream
 customers_projections r public.schema_migration vault.customer_key read_model.*
 customers_projections arwd projection.* customers_v1.* derived.reached
 customers_projections rw derived.projection

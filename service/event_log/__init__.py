@@ -1,0 +1,328 @@
+"""The reading side of the log, and the words in which it is spoken of.
+
+Invariants: positions are contiguous and become visible in order, so `position > last` loses nothing
+and a reader can prove by arithmetic that it has seen everything. What is archived is never passed
+over: whoever asks for it gets EventsArchived, or a snapshot in its place. Appending is in
+`appender.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from service.errors import Corrupt, EventsArchived, NotFound
+from service.event_log.stored import NO_DATA, Opener, Page, Row, StoredEvent
+from service.event_log.words import Append, Appended, Head, Key, Replayed, StreamHead
+from service.events import NO_VERSION, Position, RecordedEvent, Version
+from service.identifiers import CustomerId, EventId, EventKey, event_id
+from service.postgres import Reader, load_statements
+from service.snapshots import SNAPSHOT_TYPE, Snapshot, decode_state
+from service.vault import Vault, place
+
+__all__ = [
+    "NO_DATA",
+    "SQL",
+    "Append",
+    "Appended",
+    "EventLog",
+    "Head",
+    "Key",
+    "Opener",
+    "Page",
+    "Replayed",
+    "Row",
+    "StoredEvent",
+    "StreamHead",
+]
+
+PAGE_EVENTS_MAX = 1_000
+PAGE_BYTES_MAX = 4 * 1024 * 1024  # of JSON; 2,000 events of a usual size are half of it
+TENANT_PAGE_BYTES_MAX = 512 * 1024  # what a process opens before others get their turn
+STREAM_PAGE_EVENTS_MAX = 100  # 23 MB if each is as large as a body allows
+
+SQL = load_statements("service", "event_log.sql")
+
+
+class _StreamAndKey(NamedTuple):
+    version: int | None
+    position: int | None
+    is_closed: bool | None
+    fingerprint: bytes | None
+    customer_id: str | None
+    known_version: int | None
+    known_position: int | None
+    status: int | None
+    subject: str | None
+
+
+def _time(time: datetime) -> datetime:
+    return time
+
+
+def _id(position: int, key: EventKey) -> tuple[Position, EventId]:
+    return Position(position), event_id(key)
+
+
+def _row(*columns: object) -> Row | None:
+    """None: there is none, and only what stands before it was asked for."""
+    return None if columns[0] is None else Row._make(columns)
+
+
+def _read(log_end: int, *columns: object) -> tuple[int, Row | None]:
+    return log_end, _row(*columns)
+
+
+def _read_tenant(archived: int, last: int | None, *columns: object) -> tuple[int, int, Row | None]:
+    return archived, last or 0, _row(*columns)
+
+
+class _StreamRow(NamedTuple):
+    stream_version: int
+    is_closed: bool
+    archived_to: int
+    event: Row | None
+
+
+def _stream_row(version: int, is_closed: bool, archived_to: int, *columns: object) -> _StreamRow:
+    return _StreamRow(version, is_closed, archived_to, _row(*columns))
+
+
+class _SnapshotRow(NamedTuple):
+    customer_id: str
+    tenant: str
+    version: int
+    position: int
+    time: datetime
+    schema_version: int
+    sealed: bytes
+    wrapped: bytes | None
+    is_destroyed: bool
+
+
+class EventLog:
+    """Reads the log. Cheap to build; holds nothing.
+
+    `vault` opens what is sealed; whoever only asks where the log stands needs none.
+    """
+
+    def __init__(self, reader: Reader, vault: Vault | None = None) -> None:
+        self._reader = reader
+        self._opener = Opener(vault)
+
+    async def head(self) -> Head:
+        for head in await self._reader.fetch(Head, SQL["head"]):
+            return head
+        raise Corrupt("the log has no head")
+
+    async def archived_to(self) -> Position:
+        """The last position that is archived; 0 = none is."""
+        for position in await self._reader.fetch(Position, SQL["archived_to"]):
+            return position
+        raise Corrupt("the database did not say what is archived")
+
+    async def require(self, after: int) -> None:
+        """Raises EventsArchived where what comes after a position is."""
+        last = await self.archived_to()
+        if last > after:
+            raise EventsArchived(last)
+
+    async def page(
+        self, after: Position, *, limit: int = PAGE_EVENTS_MAX, until: Position | None = None
+    ) -> Page:
+        """Up to `limit` events with `after < position <= until`, all tenants; fewer where they
+        would be more than PAGE_BYTES_MAX, but one where there is any.
+
+        An event whose key, or what is sealed under it, is lost or damaged `is_damaged`: it stops
+        whoever needs it, and nobody else. Raises EventsArchived where the first of them is;
+        Unavailable where our master key is outdated.
+        """
+        last = after + limit if until is None else min(until, after + limit)
+        log_end, rows = await self._read_page(after, last)
+        if after < min(log_end, last) and (not rows or rows[0].position != after + 1):
+            await self.require(after)
+            # What was not there is back by now; else the log has a hole, which readers find out.
+            log_end, rows = await self._read_page(after, last)
+        goes_on = bool(rows) and rows[-1].position < log_end
+        return self._page(rows, goes_on=goes_on)
+
+    async def _read_page(self, after: int, last: int) -> tuple[int, list[Row]]:
+        """Where the log ended, and the rows."""
+        read = await self._reader.fetch(_read, SQL["read_log"], after, last, PAGE_BYTES_MAX)
+        return read[0][0], [row for _, row in read if row is not None]
+
+    async def of_tenant(
+        self, tenant: str, types: Sequence[str] | None, after: int, until: int, *, limit: int
+    ) -> Page:
+        """The same of one tenant, in TENANT_PAGE_BYTES_MAX; `types`, where given, are the only
+        ones, as stored or as published. Invariant: a page that goes on has events. Raises as
+        `page` does."""
+        asked = (after, until, TENANT_PAGE_BYTES_MAX, tenant, types, limit)
+        read = await self._reader.fetch(_read_tenant, SQL["read_tenant"], *asked)
+        archived_to, last_found, _ = read[0]
+        if archived_to > after:
+            raise EventsArchived(archived_to)
+        rows = [row for *_, row in read if row is not None]
+        return self._page(rows, goes_on=bool(rows) and rows[-1].position < last_found)
+
+    def _page(self, rows: Sequence[Row], *, goes_on: bool) -> Page:
+        return Page([self._opener.opened_or_damaged(row) for row in rows], goes_on=goes_on)
+
+    async def ids(self, positions: Collection[Position]) -> Mapping[Position, EventId]:
+        """Of the events at these positions; left out where there is none yet."""
+        return dict(await self._reader.fetch(_id, SQL["ids"], positions))
+
+    async def last_older_than(self, seconds: float) -> Position:
+        """The last event that was recorded so long ago; 0 = none."""
+        (position,) = await self.last_older_than_each([seconds])
+        return position
+
+    async def last_older_than_each(self, ages: Sequence[float]) -> list[Position]:
+        """The same for each of several ages, in seconds, by one statement."""
+        return await self._reader.fetch(Position, SQL["last_older_than"], list(ages))
+
+    async def time_after(self, position: Position) -> datetime | None:
+        """When the event after this position was recorded; None where there is none yet."""
+        for time in await self._reader.fetch(_time, SQL["time_after"], position):
+            return time
+        return None
+
+    async def stream(
+        self, tenant: str, customer_id: CustomerId, *, after: Version = NO_VERSION
+    ) -> AsyncIterator[RecordedEvent]:
+        """One customer's events in order; none where the tenant has no such customer.
+
+        Raises EventsArchived where the next of them is.
+        """
+        while True:
+            page = await self._stream_page(tenant, customer_id, after)
+            if _has_gap(page, after):
+                raise EventsArchived(page[0].archived_to)
+            for row in page:
+                if row.event is not None:
+                    yield self._opener.opened(row.event).decoded()
+                    after = Version(row.event.version)
+            if len(page) < STREAM_PAGE_EVENTS_MAX or page[-1].event is None:
+                return
+
+    async def folding(
+        self, tenant: str, customer_id: CustomerId, *, after: Version = NO_VERSION
+    ) -> AsyncIterator[Snapshot | RecordedEvent]:
+        """The same for whoever wants the state, not each event: what is archived is skipped by a
+        snapshot, which takes the place of all before it.
+
+        Raises NotFound `customer_deleted` where there is none because the customer was deleted.
+        """
+        while True:
+            page = await self._stream_page(tenant, customer_id, after)
+            if _has_gap(page, after):
+                snapshot = await self._snapshot(tenant, customer_id, after)
+                yield snapshot
+                after = snapshot.version
+                continue
+            for row in page:
+                if row.event is not None:
+                    yield self._opener.opened(row.event).decoded()
+                    after = Version(row.event.version)
+            if len(page) < STREAM_PAGE_EVENTS_MAX or page[-1].event is None:
+                return
+
+    async def _stream_page(
+        self, tenant: str, customer_id: CustomerId, after: Version
+    ) -> list[_StreamRow]:
+        asked = tenant, customer_id, after, STREAM_PAGE_EVENTS_MAX
+        return await self._reader.fetch(_stream_row, SQL["read_stream"], *asked)
+
+    async def _snapshot(self, tenant: str, customer_id: CustomerId, after: Version) -> Snapshot:
+        """The latest one, which is newer than a version whose successor is archived."""
+        asked = tenant, customer_id, after
+        for row in await self._reader.fetch(_SnapshotRow, SQL["read_snapshot"], *asked):
+            if not row.is_destroyed:
+                return self._opened_snapshot(row)
+        (page, *_) = await self._stream_page(tenant, customer_id, after)
+        if page.is_closed:
+            raise NotFound("customer_deleted")
+        raise EventsArchived(page.archived_to)
+
+    def _opened_snapshot(self, row: _SnapshotRow) -> Snapshot:
+        where = place(row.customer_id, SNAPSHOT_TYPE, row.schema_version, row.version)
+        data = self._opener.key(row.customer_id, row.wrapped).open(row.sealed, where)
+        return Snapshot(
+            CustomerId(row.customer_id),
+            row.tenant,
+            Version(row.version),
+            Position(row.position),
+            row.time,
+            decode_state(row.schema_version, data),
+        )
+
+    async def require_beginning(self, tenant: str, customer_id: CustomerId) -> None:
+        """Raises EventsArchived where a customer's first event is."""
+        asked = tenant, customer_id
+        if await self._reader.fetch(bool, SQL["is_beginning_archived"], *asked) == [True]:
+            raise EventsArchived(await self.archived_to())
+
+    async def of_customers(
+        self,
+        after: tuple[str, int],
+        last_customer_id: str,
+        *,
+        limit: int,
+        without_archived: bool = False,
+    ) -> list[StoredEvent]:
+        """Events of all customers up to one, by customer and version, after (customer, version).
+
+        Raises EventsArchived where any is, unless they may be missing.
+        """
+        asked = *after, last_customer_id, limit
+        read = await self._reader.fetch(_read, SQL["read_customers"], *asked)
+        if read[0][0] and not without_archived:
+            raise EventsArchived(read[0][0])
+        return [self._opener.opened_or_damaged(row) for _, row in read if row is not None]
+
+    async def of_customer(self, customer_id: str, after: int, *, limit: int) -> list[StoredEvent]:
+        """The same of one, after a version. Raises EventsArchived where the next one is."""
+        asked = customer_id, after, customer_id, limit
+        read = await self._reader.fetch(_read, SQL["read_customers"], *asked)
+        archived_to, first = read[0]
+        if archived_to and first is not None and first.version != after + 1:
+            raise EventsArchived(archived_to)
+        return [self._opener.opened_or_damaged(row) for _, row in read if row is not None]
+
+    async def stream_and_key(
+        self, tenant: str, customer_id: CustomerId, key: str | None
+    ) -> tuple[StreamHead | None, tuple[bytes, Replayed] | None]:
+        """Where a stream stands, and the fingerprint and answer known under an idempotency key."""
+        rows = await self._reader.fetch(
+            _StreamAndKey, SQL["stream_and_key"], tenant, customer_id, key
+        )
+        row = rows[0]
+        head = None
+        if row.version is not None and row.position is not None and row.is_closed is not None:
+            head = StreamHead(Version(row.version), Position(row.position), row.is_closed)
+        return head, _known(row)
+
+
+def _has_gap(page: Sequence[_StreamRow], after: int) -> bool:
+    """Whether the event after a version is in the archive. A hole that has another reason is for
+    whoever folds the events to find."""
+    if not page or not page[0].archived_to:
+        return False
+    first = page[0].event
+    return page[0].stream_version > after if first is None else first.version != after + 1
+
+
+def _known(row: _StreamAndKey) -> tuple[bytes, Replayed] | None:
+    if row.fingerprint is None or row.customer_id is None or row.status is None:
+        return None
+    if row.known_version is None or row.known_position is None:
+        return None
+    replayed = Replayed(
+        CustomerId(row.customer_id),
+        Version(row.known_version),
+        Position(row.known_position),
+        row.status,
+        row.subject,
+    )
+    return row.fingerprint, replayed
