@@ -25,7 +25,7 @@ from tests.support.logs import a_request
 from tests.support.verifying import System, a_system
 
 MASTER_KEY = b64encode(b"k" * 32).decode()  # tests.support.vaults.KEY
-ARCHIVE_STEPS = ("write_file", "compare", "make_snapshots", "_take_away")
+ARCHIVE_STEPS = ("_write", "write_file", "compare", "make_snapshots", "_take_away")
 ATTACH_STEPS = ("_fill", "_attach", "drop_unneeded_snapshots")
 PERSONAL = ("Zoë", "Jane", "456 Oak Ave", "@example.com")
 

@@ -14,6 +14,7 @@ from importlib import import_module
 from service.cli.main import main
 
 PLACES = {
+    "_write": "service.log_archive.writing",
     "write_file": "service.log_archive.archiving",
     "compare": "service.log_archive.archiving",
     "make_snapshots": "service.log_archive.archiving",
