@@ -34,7 +34,7 @@ class JsonLines:
 
 def _lines(rows: list[Row], epoch: str) -> Iterator[str]:
     start = f',"epoch":{_quoted(epoch)},"id":"'
-    for (position, key, tenant, customer_id, version, kind, schema, seconds, actor,
+    for (position, key, tenant, customer_id, version, kind, schema, time, actor,
          data, is_forgotten, is_damaged) in rows:  # fmt: skip
         # An identifier of Python's is the same in JSON, and in COPY's text.
         who = f'"{customer_id}"' if customer_id.isidentifier() else _quoted(customer_id)
@@ -44,7 +44,7 @@ def _lines(rows: list[Row], epoch: str) -> Iterator[str]:
         yield (
             f'{{"position":{position}{start}{event_id_of(key)}","type":"{kind}.v{schema}"'
             f',"tenant":{_quoted(tenant)},"customerId":{who},"version":{version}'
-            f',"time":"{_time(seconds)}","actor":{_actor(actor)},"data":{data}{marks}}}\n'
+            f',"time":"{_time(time)}","actor":{_actor(actor)},"data":{data}{marks}}}\n'
         )
 
 
@@ -53,17 +53,17 @@ def _quoted(text: str) -> str:
     return orjson.dumps(plain(text)).decode()
 
 
-def _time(seconds: str) -> str:
-    """As `timestamp_text` has it: PostgreSQL leaves zeros at the end out."""
-    whole, _, part = seconds.partition(".")
-    if len(part) > MILLISECOND_DIGITS:
-        return timestamp_text(moment(seconds))
-    return f"{_second(whole)}.{part:0<3}Z"
+def _time(milliseconds: str) -> str:
+    """As `timestamp_text` has it."""
+    whole, part = milliseconds[:-MILLISECOND_DIGITS], milliseconds[-MILLISECOND_DIGITS:]
+    if not whole or whole[0] == "-":
+        return timestamp_text(moment(milliseconds))
+    return f"{_second(whole)}.{part}Z"
 
 
 @lru_cache(maxsize=CACHED_MAX)
 def _second(whole: str) -> str:
-    return timestamp_text(moment(whole))[: -len(".000Z")]
+    return timestamp_text(moment(f"{whole}000"))[: -len(".000Z")]
 
 
 @lru_cache(maxsize=CACHED_MAX)

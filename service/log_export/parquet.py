@@ -16,7 +16,7 @@ from typing_extensions import override
 from service.errors import ConfigurationError
 from service.identifiers import event_id_of
 from service.log_export.parts import Part
-from service.log_export.rows import Row, actor_of, milliseconds, plain
+from service.log_export.rows import Row, actor_of, plain
 
 GROUP_ROWS_MAX = 50_000
 GROUP_BYTES_MAX = 32 * 1024 * 1024  # of their data
@@ -96,11 +96,11 @@ class ParquetRows:
 
 
 def _values(row: Row, epoch: str) -> _Values:
-    (position, key, tenant, customer_id, version, kind, schema, seconds, actor,
+    (position, key, tenant, customer_id, version, kind, schema, time, actor,
      data, is_forgotten, is_damaged) = row  # fmt: skip
     return (
         *(int(position), epoch, event_id_of(key), f"{kind}.v{schema}", plain(tenant)),
-        *(plain(customer_id), int(version), milliseconds(seconds)),
+        *(plain(customer_id), int(version), int(time)),
         *(*actor_of(actor), data, is_forgotten, is_damaged),
     )
 

@@ -90,15 +90,19 @@ WHERE stream.customer_id = $2 AND stream.tenant = $1 AND event.version > $3
 ORDER BY event.version LIMIT $4;
 
 -- name: read_customers
--- A page of the log by customer and version, for whoever reads all of it so.
+-- A page of the log by customer and version, for whoever reads all of it so. What is sealed is blank in `data`,
+-- so only one of both is made text; and nobody who reads so asks who did it.
 SELECT page.position, page.id, page.tenant, page.customer_id, page.version, page.type, page.schema_version,
-       page.data::text, page.meta::text, page.recorded_at, page.sealed, key.wrapped, key.customer_id IS NOT NULL AND key.wrapped IS NULL
+       CASE WHEN held.wrapped IS NULL THEN page.data::text END, '', page.recorded_at, page.sealed, held.wrapped, held.is_destroyed
 FROM (
-    SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed
+    SELECT position, id, tenant, customer_id, version, type, schema_version, data, recorded_at, sealed
     FROM log.event WHERE (customer_id, version) > ($1, $2) AND customer_id <= $3
     ORDER BY customer_id, version LIMIT $4
 ) AS page
-LEFT JOIN vault.customer_key AS key ON key.customer_id = page.customer_id AND page.sealed IS NOT NULL
+LEFT JOIN LATERAL (
+    SELECT key.wrapped, key.wrapped IS NULL AS is_destroyed FROM vault.customer_key AS key
+    WHERE key.customer_id = page.customer_id AND page.sealed IS NOT NULL OFFSET 0
+) AS held ON true
 ORDER BY page.customer_id, page.version;
 
 -- name: customer_key
