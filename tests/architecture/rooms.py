@@ -101,6 +101,7 @@ BORDERS: Mapping[str, frozenset[str]] = {
 PURE_ROOMS = (
     *_rooms("identifiers errors upcasters events documents folding order customer list_request"),
     "projections.customers",
+    "projections.roll_ups",
     "projections.documents",
     "projections.derived.fold",
 )
