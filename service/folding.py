@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zlib
 from functools import lru_cache
-from operator import add
 from unicodedata import combining, normalize
 
 _SEPARATOR = "\x01"  # sorts below everything that people write
@@ -47,23 +46,25 @@ def grams(text: str, tenant: str) -> set[int]:
     numbers = _numbers(tenant)
     if len(numbers) > RUNS_REMEMBERED_MAX:
         numbers.clear()
-    runs: list[str] = []
+    found: set[int] = set()
     for line in text.split("\n"):
-        pairs = list(map(add, line, line[1:]))
-        runs += pairs
-        runs += map(add, pairs, line[2:])
-    return set(map(numbers.__getitem__, runs))
+        second = line[1:]
+        found.update(
+            map(numbers.__getitem__, zip(line, second, strict=False)),
+            map(numbers.__getitem__, zip(line, second, second[1:], strict=False)),
+        )
+    return found
 
 
-class _Numbers(dict[str, int]):
+class _Numbers(dict[tuple[str, ...], int]):
     """Of runs of characters; each is worked out when it is first asked for."""
 
     def __init__(self, tenant: str) -> None:
         super().__init__()
         self._seed = zlib.crc32(tenant.encode())
 
-    def __missing__(self, run: str) -> int:
-        number = self[run] = zlib.crc32(run.encode(), self._seed) - 0x8000_0000
+    def __missing__(self, run: tuple[str, ...]) -> int:
+        number = self[run] = zlib.crc32("".join(run).encode(), self._seed) - 0x8000_0000
         return number
 
 

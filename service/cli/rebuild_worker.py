@@ -13,7 +13,7 @@ from functools import partial
 
 from projections.rebuild import fill, unfinished
 from service.cli.connections import migrated_database, vault_of
-from service.cli.role import GC_ALLOCATIONS, GC_GENERATIONS, loop_factory
+from service.cli.role import loop_factory
 from service.settings import Settings
 from service.telemetry import configure_logging
 
@@ -24,7 +24,7 @@ CONNECTIONS_MAX = 2
 def run_rebuild_worker(settings: Settings) -> None:
     configure_logging("ERROR")
     gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS, *GC_GENERATIONS)  # rows are many and short-lived
+    gc.disable()  # rows are many, and hold no cycles: one look after each range will do
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_work(settings))
 
@@ -43,4 +43,5 @@ async def _work(settings: Settings) -> None:
 
 
 def _is_ours(starter: int) -> bool:
+    gc.collect()
     return os.getppid() == starter
