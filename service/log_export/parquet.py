@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from typing_extensions import override
 
 from service.errors import ConfigurationError
-from service.identifiers import event_id_of
+from service.identifiers import event_ids_of
 from service.log_export.parts import Part
 from service.log_export.rows import Row, actor_of, plain
 
@@ -73,8 +73,9 @@ class ParquetRows:
         self._bytes = 0
 
     def write(self, rows: list[Row]) -> None:
-        for row in rows:
-            self._held.append(_values(row, self._epoch))
+        ids = event_ids_of([row[1] for row in rows])
+        for row, event_id in zip(rows, ids, strict=True):
+            self._held.append(_values(row, event_id, self._epoch))
             self._bytes += len(row[9])
             if len(self._held) >= GROUP_ROWS_MAX or self._bytes >= GROUP_BYTES_MAX:
                 self._flush()
@@ -95,11 +96,11 @@ class ParquetRows:
         self._held, self._bytes = [], 0
 
 
-def _values(row: Row, epoch: str) -> _Values:
-    (position, key, tenant, customer_id, version, kind, schema, time, actor,
+def _values(row: Row, event_id: str, epoch: str) -> _Values:
+    (position, _, tenant, customer_id, version, kind, schema, time, actor,
      data, is_forgotten, is_damaged) = row  # fmt: skip
     return (
-        *(int(position), epoch, event_id_of(key), f"{kind}.v{schema}", plain(tenant)),
+        *(int(position), epoch, event_id, f"{kind}.v{schema}", plain(tenant)),
         *(plain(customer_id), int(version), int(time)),
         *(*actor_of(actor), data, is_forgotten, is_damaged),
     )
