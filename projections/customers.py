@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import blake2b
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
@@ -22,7 +22,7 @@ from projections.documents import (
     listing,
     read_document,
 )
-from service import order as orders
+from projections.roll_ups import Contribution, contribution, roll_up
 from service.documents import timestamp_text
 from service.errors import Corrupt
 from service.events import (
@@ -88,16 +88,6 @@ class Incoming(NamedTuple):
     is_forgotten: bool = False
 
 
-class Contribution(NamedTuple):
-    """What an order adds: minor units of its currency, and one to the count if countable."""
-
-    order_version: int
-    currency: str
-    amount: int
-    is_countable: bool
-    placed_at: datetime
-
-
 class Present(NamedTuple):
     """What is shown of a customer now. `document` is JSON; None = never seen, deleted or forgotten.
 
@@ -152,8 +142,14 @@ def incoming(fact: Fact) -> Incoming:
         is_known = fact.schema_version <= SCHEMA_VERSIONS.get(fact.type, 0)
         event = "undecodable" if is_known else "unknown_type"
     return Incoming(
-        *(fact.position, fact.tenant, fact.customer_id, fact.version, fact.time, event),
-        *(fact.id, fact.is_forgotten),
+        fact.position,
+        fact.tenant,
+        fact.customer_id,
+        fact.version,
+        fact.time,
+        event,
+        fact.id,
+        fact.is_forgotten,
     )
 
 
@@ -209,16 +205,16 @@ def _apply(result: Change, each: Incoming) -> bool:
 
 
 def _take_in(result: Change, each: Incoming, event: Event) -> None:
-    if isinstance(event, CustomerCreated):
+    if result.version == 0 and not isinstance(event, CustomerCreated):
+        raise Corrupt("a stream begins with a creation")
+    if isinstance(event, OrderRecorded):
+        result.orders[event.order.order_id] = contribution(event.order), event.order
+    elif isinstance(event, CustomerCreated):
         if result.version != 0:
             raise Corrupt("a second creation")
         if not each.is_forgotten:
             result.document = created(each.customer_id, each.version, each.time, event)
         return
-    if result.version == 0:
-        raise Corrupt("a stream begins with a creation")
-    if isinstance(event, OrderRecorded):
-        result.orders[event.order.order_id] = contribution(event.order), event.order
     elif result.reference is not None:
         raise Corrupt("only orders follow a deletion")
     elif isinstance(event, CustomerDeleted):
@@ -266,60 +262,7 @@ def _complete(result: Change, present: Present) -> None:
         if result.before is not None or result.old_version == 0:
             result.after = listing(document)
         if result.orders:
-            result.lacks_orders = not _roll_up(document, result.orders, present)
-
-
-def contribution(order: Order) -> Contribution:
-    """Raises OverflowError for a time that cannot be shown in UTC."""
-    return Contribution(
-        order.order_version,
-        order.currency,
-        orders.contribution(order),
-        orders.is_countable(order),
-        order.placed_at.astimezone(UTC),
-    )
-
-
-def _roll_up(
-    document: Document, changed: Mapping[str, tuple[Contribution, Order]], present: Present
-) -> bool:
-    """Bring count and spend up to date; False where that takes orders that are not at hand."""
-    spent = document["spentByCurrency"]
-    if present.has_all_orders:
-        spent.clear()
-        document["orderCount"], document["lastOrderAt"] = 0, None
-        for order_id, held in present.orders.items():
-            if order_id not in changed:
-                _add(document, held)
-    for order_id, (new, _) in changed.items():
-        old = present.orders.get(order_id)
-        if old is not None and not present.has_all_orders:
-            if _leaves_a_hole(old, new):
-                return False
-            _take_away(document, old)
-        _add(document, new)
-    document["spentByCurrency"] = dict(sorted(spent.items())) if len(spent) > 1 else spent
-    document["totalSpent"] = spent.get(present.currency, 0)
-    return True
-
-
-def _leaves_a_hole(old: Contribution, new: Contribution) -> bool:
-    """Whether other orders say which currencies are left, or which order is now the last."""
-    return old.is_countable and (
-        not new.is_countable or new.currency != old.currency or new.placed_at < old.placed_at
-    )
-
-
-def _take_away(document: Document, old: Contribution) -> None:
-    if old.is_countable:
-        document["orderCount"] -= 1
-        document["spentByCurrency"][old.currency] -= old.amount
-
-
-def _add(document: Document, new: Contribution) -> None:
-    if new.is_countable:
-        spent = document["spentByCurrency"]
-        document["orderCount"] += 1
-        spent[new.currency] = spent.get(new.currency, 0) + new.amount
-        placed_at = timestamp_text(new.placed_at)
-        document["lastOrderAt"] = max(document["lastOrderAt"] or placed_at, placed_at)
+            held, is_whole = present.orders, present.has_all_orders
+            result.lacks_orders = not roll_up(
+                document, result.orders, held, present.currency, is_whole=is_whole
+            )

@@ -6,6 +6,7 @@ read, changed and written for every event, so it goes without a model around it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple, TypeAlias, TypedDict, cast
 
@@ -73,6 +74,8 @@ Change: TypeAlias = (
 )
 """An event that changes a living customer's own fields."""
 
+_NUMBERS = frozenset({float, int})
+
 ITEM_FIELDS = tuple(each.alias or name for name, each in CustomerItem.model_fields.items())
 
 
@@ -97,8 +100,10 @@ def read_document(text: str) -> Document:
 
 def written(document: Document) -> tuple[str, str]:
     """JSON of the document, and of its line in a list."""
-    item = {name: cast("dict[str, object]", document)[name] for name in ITEM_FIELDS}
-    if any(type(value) in {float, int} for value in document["metadata"].values()):
+    fields: Mapping[str, object] = cast("dict[str, object]", document)
+    item = {name: fields[name] for name in ITEM_FIELDS}
+    metadata = document["metadata"]
+    if metadata and any(type(value) in _NUMBERS for value in metadata.values()):
         whole = to_json(document, inf_nan_mode="null")  # writes numbers as the models do
     else:
         whole = orjson.dumps(document)
@@ -117,6 +122,7 @@ def listing(document: Document) -> Listing:
 
 
 def created(customer_id: str, version: int, time: datetime, event: CustomerCreated) -> Document:
+    when = timestamp_text(time)
     return {
         "id": customer_id,
         "email": event.email,
@@ -131,8 +137,8 @@ def created(customer_id: str, version: int, time: datetime, event: CustomerCreat
         "lastOrderAt": None,
         "tags": list(event.tags),
         "active": event.active,
-        "createdAt": timestamp_text(time),
-        "updatedAt": timestamp_text(time),
+        "createdAt": when,
+        "updatedAt": when,
         "version": version,
     }
 

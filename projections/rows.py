@@ -77,7 +77,7 @@ class SearchRow(NamedTuple):
     id: str
     tenant: str
     words: str
-    grams: str  # an array as text
+    grams: set[int]
 
 
 class TagRow(NamedTuple):
@@ -120,10 +120,11 @@ class Rows:
         named |= {(row.tenant, row.tag) for row in self.untagged}
         return named | {(tenant, tag) for tenant, tag, _ in self.counts if tag != ALL_TAGS}
 
-    def add(self, change: Change) -> None:
-        """Add what a change leads to; in the order of the customers' ids."""
+    def add(self, change: Change, *, is_counted: bool = True) -> None:
+        """Add what a change leads to; in the order of the customers' ids. Not `is_counted`: the
+        tables are counted once all is in them."""
         if change.updated_at is not None:
-            _add(self, change, change.updated_at)
+            _add(self, change, change.updated_at, is_counted=is_counted)
         if (stop := change.stop) is not None:
             self.parked.append(
                 Parking(change.customer_id, change.tenant, stop.version, stop.position, stop.reason)
@@ -137,7 +138,7 @@ class Rows:
         self.anonymous.sort()
 
 
-def _add(rows: Rows, change: Change, updated_at: datetime) -> None:
+def _add(rows: Rows, change: Change, updated_at: datetime, *, is_counted: bool) -> None:
     document = change.document
     whole, item = (None, None) if document is None else written(document)
     rows.customers.append(
@@ -153,20 +154,23 @@ def _add(rows: Rows, change: Change, updated_at: datetime) -> None:
     )
     owner = change.reference or change.customer_id
     for order_id, (contribution, order) in change.orders.items():
-        state = order.model_dump_json(by_alias=True)
+        state = order.__pydantic_serializer__.to_json(order, by_alias=True).decode()
         rows.orders.append(OrderRow(owner, order_id, *contribution, state))
     if change.reference is not None and change.deleted_at is not None:
         rows.anonymous.append(
             AnonymousRow(change.customer_id, change.reference, change.tenant, change.deleted_at)
         )
     if document is not None:
-        _add_living(rows, change, document, updated_at)
+        _add_living(rows, change, document, updated_at, is_counted=is_counted)
     elif change.before is not None:
         rows.gone.append(change.customer_id)
-        _count(rows, change)
+        _tag(rows, change, _tag_keys(change.before), frozenset())
+        _count(rows, change, _tag_keys(change.before), frozenset())
 
 
-def _add_living(rows: Rows, change: Change, document: Document, updated_at: datetime) -> None:
+def _add_living(
+    rows: Rows, change: Change, document: Document, updated_at: datetime, *, is_counted: bool
+) -> None:
     last_order_at = document["lastOrderAt"]
     activity = ActivityRow(
         change.customer_id,
@@ -179,15 +183,20 @@ def _add_living(rows: Rows, change: Change, document: Document, updated_at: date
     if after is None or before == after:
         rows.activities.append(activity)
         return
-    rows.listings.append(_listing(change.tenant, after, activity))
+    old, new = _tag_keys(before), _tag_keys(after)
+    rows.listings.append(_listing(change.tenant, after, new, activity))
     if before is None or _names(before) != _names(after):
         words = search_words(*_names(after))
-        found_by = "{" + ",".join(map(str, grams(words, change.tenant))) + "}"
+        found_by = grams(words, change.tenant)
         rows.searches.append(SearchRow(change.customer_id, change.tenant, words, found_by))
-    _count(rows, change)
+    _tag(rows, change, old, new)
+    if is_counted:
+        _count(rows, change, old, new)
 
 
-def _listing(tenant: str, after: Listing, activity: ActivityRow) -> ListingRow:
+def _listing(
+    tenant: str, after: Listing, tags: frozenset[str], activity: ActivityRow
+) -> ListingRow:
     return ListingRow(
         activity.id,
         tenant,
@@ -197,7 +206,7 @@ def _listing(tenant: str, after: Listing, activity: ActivityRow) -> ListingRow:
         None if after.first_name is None else _key(after.first_name),
         None if after.last_name is None else _key(after.last_name),
         after.is_active,
-        _tag_keys(after),
+        tags,
         activity,
     )
 
@@ -214,19 +223,27 @@ def _tag_keys(listing: Listing | None) -> frozenset[str]:
     return frozenset() if listing is None else frozenset(map(tag_key, listing.tags))
 
 
-def _count(rows: Rows, change: Change) -> None:
-    """Who carries which tag, and how many they are."""
+def _tag(rows: Rows, change: Change, old: frozenset[str], new: frozenset[str]) -> None:
+    """Who carries which tag."""
     tenant, before, after = change.tenant, change.before, change.after
-    old, new = _tag_keys(before), _tag_keys(after)
     if before is not None:
-        removed = sorted(old - new)
         rows.untagged += [
-            TagRow(tenant, tag, before.created_at, change.customer_id) for tag in removed
+            TagRow(tenant, tag, before.created_at, change.customer_id) for tag in sorted(old - new)
         ]
-        rows.counts.subtract((tenant, tag, before.is_active) for tag in (ALL_TAGS, *old))
+    if after is not None:
+        rows.tagged += [
+            TagRow(tenant, tag, after.created_at, change.customer_id) for tag in sorted(new - old)
+        ]
+
+
+def _count(rows: Rows, change: Change, old: frozenset[str], new: frozenset[str]) -> None:
+    """How many they are."""
+    tenant, before, after = change.tenant, change.before, change.after
+    if before is not None:
+        for tag in (ALL_TAGS, *old):
+            rows.counts[tenant, tag, before.is_active] -= 1
         rows.days[tenant, before.created_at.date()] -= 1
     if after is not None:
-        added = sorted(new - old)
-        rows.tagged += [TagRow(tenant, tag, after.created_at, change.customer_id) for tag in added]
-        rows.counts.update((tenant, tag, after.is_active) for tag in (ALL_TAGS, *new))
+        for tag in (ALL_TAGS, *new):
+            rows.counts[tenant, tag, after.is_active] += 1
         rows.days[tenant, after.created_at.date()] += 1

@@ -7,14 +7,15 @@ that every writer touches come last in a transaction, so that writers hold each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
 from projections.checkpoint import CUSTOMERS, Followed, Move
-from projections.customers import Contribution, Incoming, Present
+from projections.customers import Incoming, Present
+from projections.roll_ups import Contribution
 from projections.rows import ALL_TAGS, ListingRow, Rows, TagRow
 from projections.versions import statements
 from service.errors import Corrupt, CustomersError
@@ -210,7 +211,7 @@ class Store:
         """The arguments of apply_listing."""
         return [
             *_transposed([self._listed(row) for row in rows.listings], 13),
-            *_transposed(rows.searches, 4),
+            *_transposed([(*row[:3], _array(row.grams)) for row in rows.searches], 4),
             rows.gone,
             *_transposed([self._tagged(row) for row in rows.untagged], 3),
             *_transposed([self._tagged(row) for row in rows.tagged], 3),
@@ -218,8 +219,7 @@ class Store:
 
     def _listed(self, row: ListingRow) -> tuple[object, ...]:
         numbers = sorted(self.number(row.tenant, tag) for tag in row.tags)
-        tags = "{" + ",".join(map(str, numbers)) + "}"
-        return (*row[:8], tags, *row.activity[1:])
+        return (*row[:8], _array(numbers), *row.activity[1:])
 
     def _tagged(self, row: TagRow) -> tuple[object, ...]:
         return self.number(row.tenant, row.tag), row.created_at, row.id
@@ -273,6 +273,11 @@ def _lines(values: Sequence[object]) -> str:
     if text.count("\n") != max(0, len(values) - 1):
         raise Corrupt("a line break in an id, a currency or a document")
     return text
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """An array as text."""
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def _transposed(rows: Sequence[tuple[object, ...]], width: int) -> list[Sequence[object]]:

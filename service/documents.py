@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Self, TypeAlias
 
+import orjson
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
@@ -30,7 +31,10 @@ TIMES_REMEMBERED_MAX = 4_096  # a batch of writes shares one, and many answers s
 @lru_cache(TIMES_REMEMBERED_MAX)
 def timestamp_text(time: datetime) -> str:
     """RFC 3339 in UTC with `Z`, in whole milliseconds: as stored, compared and shown."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    utc = time if time.tzinfo is UTC else time.astimezone(UTC)
+    written = orjson.dumps(utc)  # as `isoformat`, in a third of the time, and in quotes
+    shown = written[1:24] if utc.microsecond else written[1:20] + b".000"
+    return shown.decode() + "Z"
 
 
 Timestamp: TypeAlias = Annotated[

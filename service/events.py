@@ -273,8 +273,10 @@ class RecordedEvent(NamedTuple):
         return event_id(UUID(bytes=self.key))
 
 
+# As a TypeAdapter does, without what it takes to call it: twice as fast for an order.
 _DECODERS: Mapping[str, tuple[int, Callable[[str | bytes], Event]]] = {
-    kind.type: (kind.schema_version, TypeAdapter(kind).validate_json) for kind in EVENT_TYPES
+    kind.type: (kind.schema_version, kind.__pydantic_validator__.validate_json)
+    for kind in EVENT_TYPES
 }
 
 

@@ -7,9 +7,12 @@ functions, so what was stored can be found. Changing one means rebuilding the re
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from unicodedata import combining, normalize
 
 _SEPARATOR = "\x01"  # sorts below everything that people write
+RUNS_REMEMBERED_MAX = 50_000  # of one tenant, 200 bytes each: all that letters and digits make
+TENANTS_REMEMBERED_MAX = 4
 
 
 def fold(text: str) -> str:
@@ -40,11 +43,29 @@ def grams(text: str, tenant: str) -> set[int]:
 
     The tenant is mixed in, so one tenant's search never walks through another's customers.
     """
-    seed = zlib.crc32(tenant.encode())
-    runs = {
-        line[start : start + length]
-        for line in text.split("\n")
-        for length in (2, 3)
-        for start in range(len(line) - length + 1)
-    }
-    return {zlib.crc32(run.encode(), seed) - 0x8000_0000 for run in runs}
+    numbers = _numbers(tenant)
+    if len(numbers) > RUNS_REMEMBERED_MAX:
+        numbers.clear()
+    found: set[int] = set()
+    for line in text.split("\n"):
+        second = line[1:]
+        found.update(
+            map(numbers.__getitem__, zip(line, second, strict=False)),
+            map(numbers.__getitem__, zip(line, second, second[1:], strict=False)),
+        )
+    return found
+
+
+class _Numbers(dict[tuple[str, ...], int]):
+    """Of runs of characters; each is worked out when it is first asked for."""
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__()
+        self._seed = zlib.crc32(tenant.encode())
+
+    def __missing__(self, run: tuple[str, ...]) -> int:
+        number = self[run] = zlib.crc32("".join(run).encode(), self._seed) - 0x8000_0000
+        return number
+
+
+_numbers = lru_cache(TENANTS_REMEMBERED_MAX)(_Numbers)

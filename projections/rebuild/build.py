@@ -13,6 +13,8 @@ from projections.versions import schema_of, statements
 from service.postgres import Postgres, Reader, Transaction, load_statements
 
 RANGE_EVENTS = 10_000  # of one transaction; more where one customer has more
+RANGE_EVENTS_MIN = 1_000  # where the log is short
+RANGES = 24  # that many at least, where none would have fewer events than that
 
 Phase: TypeAlias = Literal["filling", "catching_up"]
 Grant: TypeAlias = Callable[[Transaction], Awaitable[None]]
@@ -56,7 +58,7 @@ async def begin(postgres: Postgres, grant: Grant, range_events: int = RANGE_EVEN
         await transaction.execute(statements("read_model_writing.sql", version)["functions"])
         await grant(transaction)
         (build,) = await transaction.fetch(Build, SQL["begin"], version)
-        await transaction.execute(SQL["plan"], version, range_events)
+        await transaction.execute(SQL["plan"], version, range_events, RANGE_EVENTS_MIN, RANGES)
     return build
 
 

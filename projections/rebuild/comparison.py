@@ -21,6 +21,7 @@ from service.findings import Findings, Progress
 from service.postgres import Postgres, Row, RowMaker, load_statements
 
 NAMED_MAX = 20  # customers of a bucket
+AT_ONCE = 3  # buckets, each by a connection of its own
 MOVING_MAX = 100_000  # who are remembered, to be looked at again
 IDLE_ROUNDS_MAX = 20  # looks at all of them in which none could be compared
 STILL_ROUNDS_MAX = 5  # such looks in which neither version moved: nobody applies anything
@@ -134,17 +135,14 @@ async def compare(
     await postgres.execute(SQL["forget_differences"], build.version)
     buckets = await postgres.fetch(_Bucket, SQL["ranges"], build.version)
     progress.begin("comparing: buckets", len(buckets))
-    looked: list[_Looked] = []
+    looked = await _looked(postgres, sql["bucket"], buckets, progress)
     moving: dict[str, _Looked] = {}
-    for bucket in buckets:
-        (sums,) = await _fetch(postgres, _Sums, sql["bucket"], bucket.after, bucket.until)
-        looked.append(_Looked(bucket, sums, [*sums.different]))
-        done.customers += sums.compared
-        done.parked += sums.parked
+    for each in looked:
+        done.customers += each.sums.compared
+        done.parked += each.sums.parked
         room = MOVING_MAX - len(moving)
-        moving |= dict.fromkeys(sums.moving[:room], looked[-1])
-        done.moving += len(sums.moving[room:])
-        progress.advance(1)
+        moving |= dict.fromkeys(each.sums.moving[:room], each)
+        done.moving += len(each.sums.moving[room:])
     done.buckets = len(looked)
     await _look_again(postgres, sql["each"], moving, done)
     for each in looked:
@@ -152,6 +150,28 @@ async def compare(
             await _note(postgres, build, done, each)
     await look_over_tables(postgres, statements("verification.sql", build.version), done.own)
     return done
+
+
+async def _looked(
+    postgres: Postgres, statement: str, buckets: Sequence[_Bucket], progress: Progress
+) -> list[_Looked]:
+    """All buckets, in their order; some at once."""
+    looked: dict[int, _Looked] = {}
+    left = iter(buckets)
+
+    async def look() -> None:
+        for bucket in left:
+            (sums,) = await _fetch(postgres, _Sums, statement, bucket.after, bucket.until)
+            looked[bucket.number] = _Looked(bucket, sums, [*sums.different])
+            progress.advance(1)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(look())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    return [looked[bucket.number] for bucket in buckets]
 
 
 async def _fetch(

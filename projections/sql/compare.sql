@@ -13,7 +13,7 @@ id = ANY ($1)
 
 -- name: digests
 -- A number for all that {schema} holds of each customer. Tags by their names, for each version numbers
--- them by itself; what is a set, in order.
+-- them by itself; what is a set, in order or as a sum.
 SELECT id, sum(digest) AS digest FROM (
     SELECT id, hashtextextended(ROW('customer', tenant, version, position, document, item, is_stale, anonymous_reference)::text, 0) AS digest
     FROM {schema}.customer WHERE {chosen}
@@ -29,7 +29,8 @@ SELECT id, sum(digest) AS digest FROM (
                ARRAY(SELECT tag.name FROM {schema}.tag WHERE tag.id = ANY (activity.tags) ORDER BY tag.name))::text, 0)
     FROM {schema}.activity WHERE {chosen}
     UNION ALL
-    SELECT id, hashtextextended(ROW('search', tenant, words, ARRAY(SELECT gram FROM unnest(grams) AS gram ORDER BY gram))::text, 0)
+    SELECT id, hashtextextended(ROW('search', tenant, words, cardinality(grams),
+               (SELECT sum(hashint4extended(gram, 0)) FROM unnest(grams) AS gram))::text, 0)
     FROM {schema}.search WHERE {chosen}
     UNION ALL
     SELECT shown.id, hashtextextended(ROW('contribution', contribution.order_id, contribution.order_version, contribution.currency,

@@ -11,15 +11,18 @@ SELECT $1::integer, epoch, position, 'filling' FROM log.head
 RETURNING version, epoch, target, phase;
 
 -- name: plan
--- Ranges of customers with about so many events each; more where one customer has more.
+-- Ranges of customers with about $2 events each, fewer where the log is short, so that several processes come to an
+-- end together; more where one customer has more.
 INSERT INTO projection.rebuild_range (version, number, after, until, events)
 SELECT $1::integer, row_number() OVER (ORDER BY last), coalesce(lag(last) OVER (ORDER BY last), ''), last, events
 FROM (
     SELECT max(customer_id) AS last, sum(version) AS events
     FROM (
         SELECT customer_id, version,
-               div(sum(version) OVER (ORDER BY customer_id ROWS UNBOUNDED PRECEDING) - version, $2::bigint) AS bucket
-        FROM log.stream
+               div(sum(version) OVER (ORDER BY customer_id ROWS UNBOUNDED PRECEDING) - version, share.events) AS bucket
+        FROM log.stream, (
+            SELECT least($2::bigint, greatest($3::bigint, sum(version)::bigint / $4::bigint)) AS events FROM log.stream
+        ) AS share
     ) AS stream
     GROUP BY bucket
 ) AS range;
@@ -37,10 +40,12 @@ SELECT epoch FROM log.head;
 SELECT number, after, until FROM projection.rebuild_range
 WHERE version = $1 AND NOT is_done ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED;
 
--- name: no_scans
--- For this transaction: streams are read by their index, whatever a plan that is kept takes them for.
+-- name: as_filler
+-- For this transaction: streams are read by their index, whatever a plan that is kept takes them for. And its commit
+-- waits for no disk: should the server die, the range is lost together with the mark that it is done, and filled again.
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-       set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+       set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+       set_config('synchronous_commit', 'off', true);
 
 -- name: done
 UPDATE projection.rebuild_range SET is_done = true WHERE version = $1 AND number = $2;

@@ -41,7 +41,7 @@ def _compared(stream: Stream, wanted: Rows, held: Held) -> Iterator[_Said]:
         activity = row.tenant, *row.activity[1:], row.is_active, sorted(row.tags)
     if wanted.searches:
         found_by = wanted.searches[0]
-        search = found_by.tenant, found_by.words, sorted(map(int, _numbers(found_by.grams)))
+        search = found_by.tenant, found_by.words, sorted(found_by.grams)
     yield from _row("profile", _PROFILE, profile, _with_sorted_tags(held.profiles.get(who)))
     yield from _row("activity", _ACTIVITY, activity, _with_sorted_tags(held.activities.get(who)))
     yield from _row("search", Search._fields[1:], search, _with_sorted_grams(held, who))
@@ -128,8 +128,3 @@ def _with_sorted_tags(row: Profile | Activity | None) -> tuple[object, ...] | No
 def _with_sorted_grams(held: Held, who: str) -> tuple[object, ...] | None:
     row = held.searches.get(who)
     return None if row is None else (row.tenant, row.words, sorted(row.grams))
-
-
-def _numbers(array: str) -> list[str]:
-    inside = array.strip("{}")
-    return inside.split(",") if inside else []

@@ -9,16 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from projections.customers import (
-    Change,
-    Contribution,
-    Incoming,
-    Present,
-    Stop,
-    fold,
-    incoming,
-)
+from projections.customers import Change, Incoming, Present, Stop, fold, incoming
 from projections.documents import Document, listing, written
+from projections.roll_ups import Contribution
 from projections.rows import Rows
 from service.event_log import StoredEvent
 from service.events import CustomerDeleted, Order
@@ -35,6 +28,7 @@ class Replay:
         self._position = 0
         self._updated_at: datetime | None = None
         self._document: Document | None = None
+        self._whole: Change | None = None  # where one page held all that is shown
         self._orders: dict[str, tuple[Contribution, Order]] = {}
         self._deleted_at: datetime | None = None
         self.reference: str | None = None
@@ -47,12 +41,14 @@ class Replay:
         self.deletion: tuple[int, int] | None = None  # its version and its position
 
     def feed(self, events: Sequence[StoredEvent]) -> None:
+        shown: list[Incoming] = []
         for event in events:
             if event.type == CustomerDeleted.type:
                 self.deletion = event.version, event.position
-            if event.version > self._until and self.next_position is None:
+            if event.version <= self._until:
+                shown.append(incoming(event))
+            elif self.next_position is None:
                 self.next_position = event.position
-        shown = [incoming(event) for event in events if event.version <= self._until]
         if shown and (self.problem is None or self.stop is not None):
             self._take_in(shown)
 
@@ -64,6 +60,8 @@ class Replay:
 
     def change(self) -> Change:
         """From nothing to what should be shown."""
+        if self._whole is not None:
+            return self._whole
         change = Change(self.customer_id, self._tenant, 0, self.version, self._position)
         change.updated_at, change.document = self._updated_at, self._document
         change.reference, change.deleted_at = self.reference, self._deleted_at
@@ -73,6 +71,7 @@ class Replay:
         return change
 
     def _take_in(self, events: Sequence[Incoming]) -> None:
+        is_first = self.version == 0 and self.stop is None
         text = None if self._document is None else written(self._document)[0]
         held = {order_id: each for order_id, (each, _) in self._orders.items()}
         present = Present(
@@ -87,6 +86,8 @@ class Replay:
             self.problem = f"version {change.stop.version} cannot be applied: {change.stop.reason}"
         elif self.stop is None and (change.has_gap or change.skipped):
             self.problem = f"what follows version {change.version} in the log is not the next"
+        change.tenant = self._tenant
+        self._whole = change if is_first else None
         self.version, self._document = change.version, change.document
         self.reference = change.reference
         self._orders |= change.orders

@@ -7,7 +7,6 @@ again. Its processes are told nothing but the settings: what there is to do is i
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -22,7 +21,6 @@ from projections.rebuild import (
     begin,
     compare,
     drop,
-    fill,
     filled,
     finish,
     flip,
@@ -34,6 +32,7 @@ from service.cli.connections import migrated_database, vault_of
 from service.cli.output import Failed, print_json, say
 from service.cli.progress import progress
 from service.cli.rebuild_report import document, print_differences, tell
+from service.cli.rebuild_worker import STATEMENT_SECONDS_MAX
 from service.errors import ConfigurationError
 from service.event_log import EventLog
 from service.findings import Progress
@@ -43,9 +42,7 @@ from service.settings import Settings
 from service.telemetry import configure_logging
 from service.vault import Vault
 
-STATEMENT_SECONDS_MAX = 3_600.0  # indexes of millions of customers
 CONNECTIONS_MAX = 6
-WORKER_CONNECTIONS_MAX = 2
 POLL_SECONDS = 0.25  # between looks at how far it is
 WORKER_COMMAND = ("-m", "service", "rebuild-worker")
 
@@ -121,27 +118,6 @@ async def abandon(settings: Settings, *, as_json: bool) -> None:
     await _drop(settings, "building", as_json=as_json)
 
 
-async def fill_as_worker(settings: Settings) -> None:
-    """Ends once every range is taken, or with whoever started it."""
-    configure_logging("ERROR")
-    starter = os.getppid()
-    vault = vault_of(settings)
-    async with migrated_database(
-        settings,
-        command_timeout_seconds=STATEMENT_SECONDS_MAX,
-        pool_size_max=WORKER_CONNECTIONS_MAX,
-    ) as postgres:
-        build = await unfinished(postgres)
-        if build is not None:
-            currency = settings.default_currency
-            goes_on = partial(_is_ours, starter)
-            await fill(postgres, vault, build, goes_on, default_currency=currency)
-
-
-def _is_ours(starter: int) -> bool:
-    return os.getppid() == starter
-
-
 @asynccontextmanager
 async def _tools(settings: Settings) -> AsyncIterator[_Tools]:
     configure_logging("ERROR")  # what goes wrong, one sentence says
@@ -189,8 +165,9 @@ async def _fill(tools: _Tools, build: Build, processes: int) -> tuple[int, float
             for _ in range(min(processes, seen.ranges_left))
         ]
         try:
-            while any(worker.returncode is None for worker in workers):
-                await asyncio.sleep(POLL_SECONDS)
+            working = {asyncio.create_task(worker.wait()) for worker in workers}
+            while working:
+                _, working = await asyncio.wait(working, timeout=POLL_SECONDS)
                 now = await filled(tools.postgres, build)
                 tools.told.advance(now.events - seen.events)
                 seen = now

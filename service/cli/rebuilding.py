@@ -67,6 +67,6 @@ def rebuild(
 
 def rebuild_worker() -> None:
     """One of the processes that `rebuild` starts."""
-    from service.cli.rebuild import fill_as_worker
+    from service.cli.rebuild_worker import run_rebuild_worker
 
-    run(fill_as_worker(settings_of()))
+    run_rebuild_worker(settings_of())

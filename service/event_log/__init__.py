@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from service.errors import Corrupt, EventsArchived, NotFound
-from service.event_log.stored import NO_DATA, Opener, Page, Row, StoredEvent
+from service.event_log.stored import NO_DATA, Page, Row, RowOpener, StoredEvent
 from service.event_log.words import Append, Appended, Head, Key, Replayed, StreamHead
 from service.events import NO_VERSION, Position, RecordedEvent, Version
 from service.identifiers import CustomerId, EventId, EventKey, event_id
@@ -29,10 +29,10 @@ __all__ = [
     "EventLog",
     "Head",
     "Key",
-    "Opener",
     "Page",
     "Replayed",
     "Row",
+    "RowOpener",
     "StoredEvent",
     "StreamHead",
 ]
@@ -70,14 +70,6 @@ def _row(*columns: object) -> Row | None:
     return None if columns[0] is None else Row._make(columns)
 
 
-def _read(log_end: int, *columns: object) -> tuple[int, Row | None]:
-    return log_end, _row(*columns)
-
-
-def _read_tenant(archived: int, last: int | None, *columns: object) -> tuple[int, int, Row | None]:
-    return archived, last or 0, _row(*columns)
-
-
 class _StreamRow(NamedTuple):
     stream_version: int
     is_closed: bool
@@ -109,7 +101,7 @@ class EventLog:
 
     def __init__(self, reader: Reader, vault: Vault | None = None) -> None:
         self._reader = reader
-        self._opener = Opener(vault)
+        self._vault = vault
 
     async def head(self) -> Head:
         for head in await self._reader.fetch(Head, SQL["head"]):
@@ -139,18 +131,18 @@ class EventLog:
         Unavailable where our master key is outdated.
         """
         last = after + limit if until is None else min(until, after + limit)
-        log_end, rows = await self._read_page(after, last)
-        if after < min(log_end, last) and (not rows or rows[0].position != after + 1):
+        log_end, events = await self._read("read_log", after, last, PAGE_BYTES_MAX)
+        if after < min(log_end, last) and (not events or events[0].position != after + 1):
             await self.require(after)
             # What was not there is back by now; else the log has a hole, which readers find out.
-            log_end, rows = await self._read_page(after, last)
-        goes_on = bool(rows) and rows[-1].position < log_end
-        return self._page(rows, goes_on=goes_on)
+            log_end, events = await self._read("read_log", after, last, PAGE_BYTES_MAX)
+        return Page(events, goes_on=bool(events) and events[-1].position < log_end)
 
-    async def _read_page(self, after: int, last: int) -> tuple[int, list[Row]]:
-        """Where the log ended, and the rows."""
-        read = await self._reader.fetch(_read, SQL["read_log"], after, last, PAGE_BYTES_MAX)
-        return read[0][0], [row for _, row in read if row is not None]
+    async def _read(self, statement: str, *arguments: object) -> tuple[int, list[StoredEvent]]:
+        """What stands before every row, and the events."""
+        opener = RowOpener(self._vault, bears_damage=True)
+        read = await self._reader.fetch(opener.in_log, SQL[statement], *arguments)
+        return read[0][0], [event for _, event in read if event is not None]
 
     async def of_tenant(
         self, tenant: str, types: Sequence[str] | None, after: int, until: int, *, limit: int
@@ -159,15 +151,13 @@ class EventLog:
         ones, as stored or as published. Invariant: a page that goes on has events. Raises as
         `page` does."""
         asked = (after, until, TENANT_PAGE_BYTES_MAX, tenant, types, limit)
-        read = await self._reader.fetch(_read_tenant, SQL["read_tenant"], *asked)
+        opener = RowOpener(self._vault, bears_damage=True)
+        read = await self._reader.fetch(opener.of_tenant, SQL["read_tenant"], *asked)
         archived_to, last_found, _ = read[0]
         if archived_to > after:
             raise EventsArchived(archived_to)
-        rows = [row for *_, row in read if row is not None]
-        return self._page(rows, goes_on=bool(rows) and rows[-1].position < last_found)
-
-    def _page(self, rows: Sequence[Row], *, goes_on: bool) -> Page:
-        return Page([self._opener.opened_or_damaged(row) for row in rows], goes_on=goes_on)
+        events = [event for *_, event in read if event is not None]
+        return Page(events, goes_on=bool(events) and events[-1].position < last_found)
 
     async def ids(self, positions: Collection[Position]) -> Mapping[Position, EventId]:
         """Of the events at these positions; left out where there is none yet."""
@@ -195,13 +185,14 @@ class EventLog:
 
         Raises EventsArchived where the next of them is.
         """
+        opener = RowOpener(self._vault)
         while True:
             page = await self._stream_page(tenant, customer_id, after)
             if _has_gap(page, after):
                 raise EventsArchived(page[0].archived_to)
             for row in page:
                 if row.event is not None:
-                    yield self._opener.opened(row.event).decoded()
+                    yield opener.opened(row.event).decoded()
                     after = Version(row.event.version)
             if len(page) < STREAM_PAGE_EVENTS_MAX or page[-1].event is None:
                 return
@@ -214,6 +205,7 @@ class EventLog:
 
         Raises NotFound `customer_deleted` where there is none because the customer was deleted.
         """
+        opener = RowOpener(self._vault)
         while True:
             page = await self._stream_page(tenant, customer_id, after)
             if _has_gap(page, after):
@@ -223,7 +215,7 @@ class EventLog:
                 continue
             for row in page:
                 if row.event is not None:
-                    yield self._opener.opened(row.event).decoded()
+                    yield opener.opened(row.event).decoded()
                     after = Version(row.event.version)
             if len(page) < STREAM_PAGE_EVENTS_MAX or page[-1].event is None:
                 return
@@ -247,7 +239,7 @@ class EventLog:
 
     def _opened_snapshot(self, row: _SnapshotRow) -> Snapshot:
         where = place(row.customer_id, SNAPSHOT_TYPE, row.schema_version, row.version)
-        data = self._opener.key(row.customer_id, row.wrapped).open(row.sealed, where)
+        data = RowOpener(self._vault).key(row.customer_id, row.wrapped).open(row.sealed, where)
         return Snapshot(
             CustomerId(row.customer_id),
             row.tenant,
@@ -271,24 +263,24 @@ class EventLog:
         limit: int,
         without_archived: bool = False,
     ) -> list[StoredEvent]:
-        """Events of all customers up to one, by customer and version, after (customer, version).
+        """Events of all customers up to one, by customer and version, after (customer, version);
+        without their `meta`.
 
         Raises EventsArchived where any is, unless they may be missing.
         """
         asked = *after, last_customer_id, limit
-        read = await self._reader.fetch(_read, SQL["read_customers"], *asked)
-        if read[0][0] and not without_archived:
-            raise EventsArchived(read[0][0])
-        return [self._opener.opened_or_damaged(row) for _, row in read if row is not None]
+        archived_to, events = await self._read("read_customers", *asked)
+        if archived_to and not without_archived:
+            raise EventsArchived(archived_to)
+        return events
 
     async def of_customer(self, customer_id: str, after: int, *, limit: int) -> list[StoredEvent]:
         """The same of one, after a version. Raises EventsArchived where the next one is."""
         asked = customer_id, after, customer_id, limit
-        read = await self._reader.fetch(_read, SQL["read_customers"], *asked)
-        archived_to, first = read[0]
-        if archived_to and first is not None and first.version != after + 1:
+        archived_to, events = await self._read("read_customers", *asked)
+        if archived_to and events and events[0].version != after + 1:
             raise EventsArchived(archived_to)
-        return [self._opener.opened_or_damaged(row) for _, row in read if row is not None]
+        return events
 
     async def stream_and_key(
         self, tenant: str, customer_id: CustomerId, key: str | None

@@ -23,7 +23,8 @@ from service.events import (
     traceparent_in,
 )
 from service.identifiers import CustomerId
-from service.vault import CustomerKey, Vault, place
+from service.postgres import RowMaker
+from service.vault import CustomerKey, Opener, Vault
 
 NO_DATA = "{}"  # of an event that does not open
 
@@ -39,7 +40,7 @@ class StoredEvent(NamedTuple):
     type: str
     schema_version: int
     data: str
-    meta: str
+    meta: str  # empty where it was not asked for
     time: datetime
     is_forgotten: bool = False  # the key is destroyed: what was personal in `data` is blank
     is_damaged: bool = False  # it does not open: `data` is empty, and fits no model
@@ -73,7 +74,7 @@ class Row(NamedTuple):
     version: int
     type: str
     schema_version: int
-    data: str  # with blanks where something is sealed
+    data: str | None  # with blanks where something is sealed; perhaps None where that opens
     meta: str
     time: datetime
     sealed: bytes | None
@@ -89,33 +90,74 @@ class Page(list[StoredEvent]):
         self.goes_on = goes_on
 
 
-class Opener:
-    """`vault` opens what is sealed; whoever reads nothing of that needs none."""
+class RowOpener:
+    """Makes events of one statement's rows. What does not open is told by Corrupt, or `is_damaged`
+    where that is borne. Whoever reads nothing that is sealed needs no `vault`."""
 
-    def __init__(self, vault: Vault | None) -> None:
-        self._vault = vault
+    def __init__(self, vault: Vault | None, *, bears_damage: bool = False) -> None:
+        self._opener = None if vault is None else Opener(vault)
+        self._bears_damage = bears_damage
 
-    def opened_or_damaged(self, row: Row) -> StoredEvent:
-        try:
-            return self.opened(row)
-        except Corrupt as error:
-            log = structlog.get_logger()
-            log.warning("event_not_opened", position=row.position, reason=str(error))
-            return StoredEvent(*row[:7], NO_DATA, row.meta, row.time, is_damaged=True)
+    def in_log(self, before: int, *columns: object) -> tuple[int, StoredEvent | None]:
+        """An event and what stands before it; None: there is none, and only that was asked for."""
+        make: RowMaker[StoredEvent] = self.event
+        return before, None if columns[0] is None else make(*columns)
+
+    def of_tenant(
+        self, before: int, last: int | None, *columns: object
+    ) -> tuple[int, int, StoredEvent | None]:
+        """The same with a second number before it; 0 where that is null."""
+        return before, last or 0, self.in_log(0, *columns)[1]
 
     def opened(self, row: Row) -> StoredEvent:
-        """Raises Corrupt for what is lost or damaged."""
-        if row.sealed is None:
-            return StoredEvent(*row[:10])
-        if row.is_destroyed:
-            return StoredEvent(*row[:10], is_forgotten=True)
-        where = place(row.customer_id, row.type, row.schema_version, row.version)
-        data = self.key(row.customer_id, row.wrapped).open(row.sealed, where).decode()
-        return StoredEvent(*row[:7], data, row.meta, row.time)
+        return self.event(*row)
+
+    def event(
+        self,
+        position: int,
+        key: UUID,
+        tenant: str,
+        customer_id: str,
+        version: int,
+        kind: str,
+        schema_version: int,
+        data: str | None,
+        meta: str,
+        time: datetime,
+        sealed: bytes | None,
+        wrapped: bytes | None,
+        is_destroyed: bool | None,
+    ) -> StoredEvent:
+        """Of the fields of a Row."""
+        is_damaged = False
+        if sealed is not None and not is_destroyed:
+            opener = self._opener
+            assert opener is not None, "events are read with the vault that opens them"
+            try:
+                data = opener.open(customer_id, kind, schema_version, version, sealed, wrapped)
+            except Corrupt as error:
+                if not self._bears_damage:
+                    raise
+                log = structlog.get_logger()
+                log.warning("event_not_opened", position=position, reason=str(error))
+                data, is_damaged = NO_DATA, True
+        assert data is not None, "what is not opened is read"
+        return StoredEvent(
+            position,
+            key,
+            tenant,
+            customer_id,
+            version,
+            kind,
+            schema_version,
+            data,
+            meta,
+            time,
+            sealed is not None and bool(is_destroyed),
+            is_damaged,
+        )
 
     def key(self, customer_id: str, wrapped: bytes | None) -> CustomerKey:
         """Raises Corrupt where it is lost or damaged."""
-        if wrapped is None:
-            raise Corrupt(f"the key of {customer_id} is lost, and it was not deleted")
-        assert self._vault is not None, "events are read with the vault that opens them"
-        return self._vault.unwrap(CustomerId(customer_id), wrapped)
+        assert self._opener is not None, "events are read with the vault that opens them"
+        return self._opener.key(customer_id, wrapped)

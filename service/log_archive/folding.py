@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from service.customer import Customer, evolve, snapshot_state
 from service.errors import Corrupt
-from service.event_log import Opener, Row
+from service.event_log import Row, RowOpener
 from service.events import Order, OrderRecorded, Position, RecordedEvent, Version
 from service.findings import Progress
 from service.identifiers import CustomerId
@@ -54,7 +54,7 @@ async def make_snapshots(
     postgres: Postgres, vault: Vault, partition: Partition, told: Progress
 ) -> None:
     """Raises Corrupt where somebody who lives cannot be read; Unavailable."""
-    folding = _Folding(postgres, Opener(vault))
+    folding = _Folding(postgres, RowOpener(vault))
     told.begin("snapshots", partition.last - partition.first + 1)
     after, version = "", 0
     while page := await postgres.fetch(
@@ -83,7 +83,7 @@ def _why(unreadable: Sequence[str], missing: int) -> str:
 class _Folding:
     """Fed with pages of events by customer and version."""
 
-    def __init__(self, postgres: Postgres, opener: Opener) -> None:
+    def __init__(self, postgres: Postgres, opener: RowOpener) -> None:
         self._postgres = postgres
         self._opener = opener
         self._open: _Fold | None = None
@@ -139,7 +139,7 @@ class _Folding:
 class _Fold:
     """One customer's."""
 
-    def __init__(self, opener: Opener, customer_id: str, start: _Kept | None) -> None:
+    def __init__(self, opener: RowOpener, customer_id: str, start: _Kept | None) -> None:
         self._opener = opener
         self.customer_id = customer_id
         self._start = start

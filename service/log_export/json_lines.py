@@ -11,7 +11,7 @@ from functools import lru_cache
 import orjson
 
 from service.documents import timestamp_text
-from service.identifiers import event_id_of
+from service.identifiers import event_ids_of
 from service.log_export.parts import Part
 from service.log_export.rows import CACHED_MAX, Row, actor_of, moment, plain
 
@@ -34,17 +34,18 @@ class JsonLines:
 
 def _lines(rows: list[Row], epoch: str) -> Iterator[str]:
     start = f',"epoch":{_quoted(epoch)},"id":"'
-    for (position, key, tenant, customer_id, version, kind, schema, seconds, actor,
-         data, is_forgotten, is_damaged) in rows:  # fmt: skip
+    ids = event_ids_of([row[1] for row in rows])
+    for (position, _, tenant, customer_id, version, kind, schema, time, actor,
+         data, is_forgotten, is_damaged), event_id in zip(rows, ids, strict=True):  # fmt: skip
         # An identifier of Python's is the same in JSON, and in COPY's text.
         who = f'"{customer_id}"' if customer_id.isidentifier() else _quoted(customer_id)
         marks = ',"forgotten":true' if is_forgotten else ""
         if is_damaged:
             marks += ',"damaged":true'
         yield (
-            f'{{"position":{position}{start}{event_id_of(key)}","type":"{kind}.v{schema}"'
+            f'{{"position":{position}{start}{event_id}","type":"{kind}.v{schema}"'
             f',"tenant":{_quoted(tenant)},"customerId":{who},"version":{version}'
-            f',"time":"{_time(seconds)}","actor":{_actor(actor)},"data":{data}{marks}}}\n'
+            f',"time":"{_time(time)}","actor":{_actor(actor)},"data":{data}{marks}}}\n'
         )
 
 
@@ -53,17 +54,17 @@ def _quoted(text: str) -> str:
     return orjson.dumps(plain(text)).decode()
 
 
-def _time(seconds: str) -> str:
-    """As `timestamp_text` has it: PostgreSQL leaves zeros at the end out."""
-    whole, _, part = seconds.partition(".")
-    if len(part) > MILLISECOND_DIGITS:
-        return timestamp_text(moment(seconds))
-    return f"{_second(whole)}.{part:0<3}Z"
+def _time(milliseconds: str) -> str:
+    """As `timestamp_text` has it."""
+    whole, part = milliseconds[:-MILLISECOND_DIGITS], milliseconds[-MILLISECOND_DIGITS:]
+    if not whole or whole[0] == "-":
+        return timestamp_text(moment(milliseconds))
+    return f"{_second(whole)}.{part}Z"
 
 
 @lru_cache(maxsize=CACHED_MAX)
 def _second(whole: str) -> str:
-    return timestamp_text(moment(whole))[: -len(".000Z")]
+    return timestamp_text(moment(f"{whole}000"))[: -len(".000Z")]
 
 
 @lru_cache(maxsize=CACHED_MAX)

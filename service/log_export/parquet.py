@@ -14,9 +14,9 @@ from typing import Protocol, cast
 from typing_extensions import override
 
 from service.errors import ConfigurationError
-from service.identifiers import event_id_of
+from service.identifiers import event_ids_of
 from service.log_export.parts import Part
-from service.log_export.rows import Row, actor_of, milliseconds, plain
+from service.log_export.rows import Row, actor_of, plain
 
 GROUP_ROWS_MAX = 50_000
 GROUP_BYTES_MAX = 32 * 1024 * 1024  # of their data
@@ -102,19 +102,20 @@ class ParquetRows:
         self._groups = ParquetGroups(part, _schema(), _FEW_VALUES)
 
     def write(self, rows: list[Row]) -> None:
-        for row in rows:
-            self._groups.add(_values(row, self._epoch), len(row[9]))
+        ids = event_ids_of([row[1] for row in rows])
+        for row, event_id in zip(rows, ids, strict=True):
+            self._groups.add(_values(row, event_id, self._epoch), len(row[9]))
 
     def end(self) -> None:
         self._groups.end()
 
 
-def _values(row: Row, epoch: str) -> _Values:
-    (position, key, tenant, customer_id, version, kind, schema, seconds, actor,
+def _values(row: Row, event_id: str, epoch: str) -> _Values:
+    (position, _, tenant, customer_id, version, kind, schema, time, actor,
      data, is_forgotten, is_damaged) = row  # fmt: skip
     return (
-        *(int(position), epoch, event_id_of(key), f"{kind}.v{schema}", plain(tenant)),
-        *(plain(customer_id), int(version), milliseconds(seconds)),
+        *(int(position), epoch, event_id, f"{kind}.v{schema}", plain(tenant)),
+        *(plain(customer_id), int(version), int(time)),
         *(*actor_of(actor), data, is_forgotten, is_damaged),
     )
 

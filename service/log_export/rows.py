@@ -17,15 +17,13 @@ import orjson
 
 from service.errors import Corrupt
 from service.event_log import NO_DATA
-from service.identifiers import CustomerId
-from service.vault import CustomerKey, Vault, place
+from service.vault import Opener, Vault
 
-KEYS_REMEMBERED_MAX = 50_000  # about 1 kB each
 CACHED_MAX = 16_384
 
 Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str, bool, bool]
-"""Position, UUID, tenant, customer, version, type and its schema version, seconds since 1970, actor
-(all as COPY writes them), data as JSON, whether it is forgotten, whether it is damaged."""
+"""Position, UUID, tenant, customer, version, type and its schema version, milliseconds since 1970,
+actor (all as COPY writes them), data as JSON, whether it is forgotten, whether it is damaged."""
 
 _CLEAR, _SEALED, _FORGOTTEN = "c", "s", "f"
 _ESCAPED = re.compile(r"\\(.)")
@@ -42,10 +40,8 @@ class Rows:
     """Of one COPY. `vault` None: nothing in it is sealed. `damaged` counts what did not open."""
 
     def __init__(self, vault: Vault | None) -> None:
-        self._vault = vault
+        self._opener = None if vault is None else Opener(vault)
         self._rest = b""  # of a line that goes on in the next piece
-        # Invariant: at most KEYS_REMEMBERED_MAX; by customer, beside the text that was unwrapped.
-        self._keys: dict[str, tuple[str, CustomerKey]] = {}
         self.damaged = 0
 
     def of(self, piece: bytes) -> Iterator[Row]:
@@ -55,7 +51,7 @@ class Rows:
         if not end:
             return
         for line in lines.decode().split("\n"):
-            (position, key, tenant, customer_id, version, kind, schema, seconds, actor,
+            (position, key, tenant, customer_id, version, kind, schema, time, actor,
              state, data, sealed, wrapped) = line.split("\t")  # fmt: skip
             is_forgotten = is_damaged = False
             if state == _SEALED:
@@ -70,28 +66,19 @@ class Rows:
             else:
                 data, is_damaged = NO_DATA, True
             self.damaged += is_damaged
-            yield (position, key, tenant, customer_id, version, kind, schema, seconds, actor,
+            yield (position, key, tenant, customer_id, version, kind, schema, time, actor,
                    data, is_forgotten, is_damaged)  # fmt: skip
 
     def _opened(
         self, customer_id: str, kind: str, schema: str, version: str, sealed: str, wrapped: str
     ) -> str | None:
         """None where the key, or what is sealed, is damaged."""
+        assert self._opener is not None, "sealed events are read with the vault that opens them"
+        where = plain(customer_id), plain(kind), int(schema), int(version)
         try:
-            known = self._keys.get(customer_id)
-            if known is None or known[0] != wrapped:
-                known = wrapped, self._unwrapped(plain(customer_id), wrapped)
-                if len(self._keys) >= KEYS_REMEMBERED_MAX:
-                    self._keys.clear()
-                self._keys[customer_id] = known
-            where = place(plain(customer_id), plain(kind), int(schema), int(version))
-            return known[1].open(unhexlify(sealed), where).decode()
+            return self._opener.open(*where, unhexlify(sealed), unhexlify(wrapped))
         except Corrupt:
             return None
-
-    def _unwrapped(self, customer_id: str, wrapped: str) -> CustomerKey:
-        assert self._vault is not None, "sealed events are read with the vault that opens them"
-        return self._vault.unwrap(CustomerId(customer_id), unhexlify(wrapped))
 
 
 def plain(text: str) -> str:
@@ -101,13 +88,8 @@ def plain(text: str) -> str:
     return _ESCAPED.sub(lambda found: _ESCAPES.get(found[1], found[1]), text)
 
 
-def milliseconds(seconds: str) -> int:
-    """Since 1970."""
-    return round(float(seconds) * 1_000)
-
-
-def moment(seconds: str) -> datetime:
-    return datetime.fromtimestamp(milliseconds(seconds) / 1_000, UTC)
+def moment(milliseconds: str) -> datetime:
+    return datetime.fromtimestamp(int(milliseconds) / 1_000, UTC)
 
 
 @lru_cache(maxsize=CACHED_MAX)

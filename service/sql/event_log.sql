@@ -129,17 +129,21 @@ ORDER BY snapshot.version DESC LIMIT 1;
 
 -- name: read_customers
 -- A page of the log by customer and version, for whoever reads all of it so. One row at least: how much
--- is archived, at the same moment.
+-- is archived, at the same moment. What is sealed is blank in `data`, so only one of both is made text; and
+-- nobody who reads so asks who did it.
 SELECT archive.last_position,
        page.position, page.id, page.tenant, page.customer_id, page.version, page.type, page.schema_version,
-       page.data::text, page.meta::text, page.recorded_at, page.sealed, key.wrapped, key.customer_id IS NOT NULL AND key.wrapped IS NULL
+       CASE WHEN held.wrapped IS NULL THEN page.data::text END, '', page.recorded_at, page.sealed, held.wrapped, held.is_destroyed
 FROM (SELECT coalesce(max(last_position), 0) AS last_position FROM log.archived) AS archive
 LEFT JOIN (
-    SELECT position, id, tenant, customer_id, version, type, schema_version, data, meta, recorded_at, sealed
+    SELECT position, id, tenant, customer_id, version, type, schema_version, data, recorded_at, sealed
     FROM log.event WHERE (customer_id, version) > ($1, $2) AND customer_id <= $3
     ORDER BY customer_id, version LIMIT $4
 ) AS page ON true
-LEFT JOIN vault.customer_key AS key ON key.customer_id = page.customer_id AND page.sealed IS NOT NULL
+LEFT JOIN LATERAL (
+    SELECT key.wrapped, key.wrapped IS NULL AS is_destroyed FROM vault.customer_key AS key
+    WHERE key.customer_id = page.customer_id AND page.sealed IS NOT NULL OFFSET 0
+) AS held ON true
 ORDER BY page.customer_id, page.version;
 
 -- name: customer_key

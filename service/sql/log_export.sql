@@ -4,7 +4,7 @@
 -- sealed is blank in `data`, so only one of both is sent. Each key is looked up by itself: no plan may scan all of
 -- them. An argument in a SELECT of its own is looked up once, and leads to the index as a parameter would.
 SELECT event.position, event.id, event.tenant, event.customer_id, event.version, event.type, event.schema_version,
-       date_part('epoch', event.recorded_at), event.meta -> 'actor',
+       (date_part('epoch', event.recorded_at) * 1000)::bigint, event.meta -> 'actor',
        CASE WHEN event.sealed IS NULL THEN 'c' WHEN held.wrapped IS NOT NULL THEN 's' WHEN held.is_destroyed THEN 'f' ELSE 'l' END AS state,
        CASE WHEN held.wrapped IS NULL THEN event.data END,
        CASE WHEN held.wrapped IS NOT NULL THEN encode(event.sealed, 'hex') END, encode(held.wrapped, 'hex')
@@ -21,7 +21,7 @@ ORDER BY event.position
 -- name: blanked
 -- The same without anything personal: neither keys nor what is sealed is read.
 SELECT event.position, event.id, event.tenant, event.customer_id, event.version, event.type, event.schema_version,
-       date_part('epoch', event.recorded_at), event.meta -> 'actor', 'c', event.data, NULL, NULL
+       (date_part('epoch', event.recorded_at) * 1000)::bigint, event.meta -> 'actor', 'c', event.data, NULL, NULL
 FROM log.event
 WHERE event.position >= (SELECT current_setting('customers.first')::bigint)
   AND event.position <= (SELECT current_setting('customers.last')::bigint)

@@ -5,6 +5,7 @@ an event's personal marks name; see redaction.py.
 """
 
 from service.vault.customer_key import CustomerKey, place
+from service.vault.opener import Opener
 from service.vault.redaction import blanked, is_personal
 from service.vault.rotation import (
     Rewrapped,
@@ -18,6 +19,7 @@ from service.vault.vault import Vault
 
 __all__ = [
     "CustomerKey",
+    "Opener",
     "Rewrapped",
     "Vault",
     "begin_rotation",

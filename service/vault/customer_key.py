@@ -7,7 +7,6 @@ version. Without the key nobody opens it, and nobody can make the key again.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -46,8 +45,13 @@ class CustomerKey:
     def open(self, sealed: bytes, place: bytes) -> bytes:
         """Raises Corrupt where this is not what was sealed for this place."""
         if sealed[:1] == _FORM:
-            nonce, data = sealed[1:_START], sealed[_START:]
-            with suppress(InvalidTag, ValueError):
-                return self._cipher.decrypt(nonce, data, place)
-        where = place.decode().replace("\n", " ")
-        raise Corrupt(f"the sealed data of {where} is damaged, or its key is another")
+            try:
+                return self._cipher.decrypt(sealed[1:_START], sealed[_START:], place)
+            except (InvalidTag, ValueError):
+                raise _damaged(place) from None
+        raise _damaged(place)
+
+
+def _damaged(place: bytes) -> Corrupt:
+    where = place.decode().replace("\n", " ")
+    return Corrupt(f"the sealed data of {where} is damaged, or its key is another")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from service.errors import Corrupt
 from service.event_log import SQL as LOG_SQL
-from service.event_log import EventLog, Opener, StoredEvent
+from service.event_log import EventLog, RowOpener, StoredEvent
 from service.events import (
     CustomerCreated,
     CustomerDeleted,
@@ -178,7 +178,7 @@ async def _snapshots(
     for row in await reader.fetch(_Snapshot, SQL["snapshots"], *columns):
         try:
             where = place(row.customer_id, SNAPSHOT_TYPE, row.schema_version, row.version)
-            sealed = Opener(vault).key(row.customer_id, row.wrapped).open(row.sealed, where)
+            sealed = RowOpener(vault).key(row.customer_id, row.wrapped).open(row.sealed, where)
             emails[row.customer_id] = decode_state(row.schema_version, sealed).email
         except Corrupt:
             detail = "the state in log.snapshot does not open, or does not fit its model"

@@ -112,6 +112,7 @@ PURE_ROOMS = (
         " snapshots"
     ),
     "projections.customers",
+    "projections.roll_ups",
     "projections.documents",
     "projections.derived.fold",
 )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from projections import customers
+from projections import roll_ups
 from projections.verification import verify_read_model, walk
 from service.events import CustomerTagged, Order
 from service.findings import Findings, Kind
@@ -232,7 +232,7 @@ async def test_a_fault_of_the_fold_shows_in_the_sums(
     def without_refunds(order: Order) -> int:
         return order.total
 
-    monkeypatch.setattr(customers.orders, "contribution", without_refunds)
+    monkeypatch.setattr(roll_ups.orders, "contribution", without_refunds)
     customer_id = await fresh.customer()
     await fresh.model.catch_up()
     (finding,) = (await verified(fresh)).listed

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from random import Random
-from uuid import UUID
 
 import pytest
-from uuid_utils import uuid7
 
-from service.identifiers import event_id, event_id_of
 from service.log_export import ExportedFile, Manifest
 from service.log_export.manifest import CHUNK_POSITIONS
 from service.log_export.rows import plain
@@ -67,13 +64,6 @@ def test_sums_and_order_follow_from_the_files() -> None:
     assert [each.from_position for each in manifest.files] == [1, 7]
     assert (manifest.events, manifest.bytes) == (7, 20)
     assert manifest.completed(datetime.now(UTC)).with_files([]).completed_at is None
-
-
-def test_an_event_is_named_the_same_from_its_text() -> None:
-    key = uuid7()
-    assert event_id_of(str(key)) == event_id(key)
-    example = UUID("01890a5d-ac96-774b-bcce-b302099a8057")  # of TypeID's specification
-    assert event_id(example) == "evt_01h455vb4pex5vsknk084sn02q"
 
 
 @pytest.mark.parametrize("text", ["", "a", "a\tb", "\n\r\b\f\v", "\\", "\\n", 'é"\\\\t'])

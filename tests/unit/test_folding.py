@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from service import folding
 from service.folding import fold, grams, search_words, sort_key, tag_key
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -102,3 +105,24 @@ def test_grams_are_runs_of_two_and_three_within_a_line() -> None:
 
 def test_another_tenant_has_other_grams() -> None:
     assert not grams("jane doe", "default") & grams("jane doe", "other")
+
+
+@given(TEXTS | NAMES, st.sampled_from(["default", "other"]))
+def test_a_gram_is_the_checksum_of_a_run_with_the_tenants(text: str, tenant: str) -> None:
+    """As stored in every read model there is: it may not change without building them anew."""
+    seed = zlib.crc32(tenant.encode())
+    runs = {
+        line[start : start + length]
+        for line in text.split("\n")
+        for length in (2, 3)
+        for start in range(len(line) - length + 1)
+    }
+    assert grams(text, tenant) == {zlib.crc32(run.encode(), seed) - 2**31 for run in runs}
+
+
+def test_no_more_runs_are_remembered_than_the_limit_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.folding.RUNS_REMEMBERED_MAX", 3)
+    first = grams("abcdef", "of few")
+    assert grams("ghijkl", "of few") != first
+    assert grams("abcdef", "of few") == first
+    assert len(folding._numbers("of few")) == len(first)

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 
 from projections.customers import (
     Change,
-    Contribution,
     Incoming,
     Present,
     Stop,
@@ -23,6 +22,7 @@ from projections.customers import (
     incoming,
 )
 from projections.documents import read_document
+from projections.roll_ups import Contribution
 from projections.rows import Rows
 from service.event_log import StoredEvent
 from service.events import (
@@ -126,8 +126,7 @@ class Shown:
             )
             model.profiles[listed.id] = (*listed[1:8], listed.tags)
         for found in rows.searches:
-            numbers = frozenset(map(int, found.grams[1:-1].split(",")))
-            model.searches[found.id] = (found.tenant, found.words, numbers)
+            model.searches[found.id] = (found.tenant, found.words, frozenset(found.grams))
         for gone in rows.gone:
             for table in (model.profiles, model.activities, model.searches):
                 del table[gone]

@@ -13,7 +13,7 @@ from service.events import EVENT_TYPES, Event, decode
 from service.identifiers import CustomerId
 from service.master_key import MasterKey, WrappingKey
 from service.master_key.key import parse
-from service.vault import CustomerKey, Vault, blanked, is_personal, place
+from service.vault import CustomerKey, Opener, Vault, blanked, is_personal, place
 from service.vault.vault import KEYS_REMEMBERED_MAX
 from tests.support.vaults import KEY
 from tests.unit.test_golden_events import GOLDEN
@@ -202,3 +202,32 @@ def test_a_claim_stands_for_one_address_of_one_tenant() -> None:
     others = {vault.claim("b", "jane@example.com"), vault.claim("acme", "joe@example.com")}
     assert len({claim, other.claim("acme", "jane@example.com")} | others) == 4
     assert "jane" not in claim
+
+
+def test_an_opener_takes_a_key_up_once_and_only_from_what_it_is_shown() -> None:
+    vault = Vault(KEY)
+    key, other = CustomerKey.new(), CustomerKey.new()
+    where = (JANE, "customer.created", 1, 1)
+    sealed, wrapped = key.seal(b"{}", place(*where)), vault.wrap(JANE, key)
+    opener = Opener(vault)
+    assert opener.open(*where, sealed, wrapped) == "{}"
+    assert opener.open(*where, sealed, bytes(wrapped)) == "{}"
+    for damaged in (vault.wrap(JANE, other), wrapped[:-1] + b"?", b"short", None):
+        with pytest.raises(Corrupt):
+            opener.open(*where, sealed, damaged)
+    with pytest.raises(Corrupt):
+        opener.open(JOE, *where[1:], sealed, wrapped)
+    assert opener.open(*where, sealed, wrapped) == "{}"
+
+
+def test_an_opener_remembers_no_more_keys_than_the_limit_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.vault.opener.KEYS_REMEMBERED_MAX", 2)
+    vault, opener = Vault(KEY), Opener(Vault(KEY))
+    for number in (1, 2, 3, 1):
+        customer_id, key = CustomerId(f"cust_{number}"), CustomerKey(bytes([number]) * 32)
+        where = (customer_id, "customer.created", 1, 1)
+        sealed = key.seal(b"{}", place(*where))
+        assert opener.open(*where, sealed, vault.wrap(customer_id, key)) == "{}"
+        assert len(opener._keys) <= 2
