@@ -1,4 +1,4 @@
-"""A rebuild whose database server dies while tables are filled, by commits that wait for no disk."""
+"""A rebuild whose database server dies while tables are filled: its commits wait for no disk."""
 
 from __future__ import annotations
 
