@@ -22,7 +22,7 @@ from service.event_log import EventLog, StoredEvent
 from service.postgres import Postgres, Transaction
 from service.vault import Vault
 
-PAGE_EVENTS_MAX = 1_000  # read at once; 256 MB where each is as large as a body allows
+PAGE_EVENTS_MAX = 500  # read at once; 128 MB where each is as large as a body allows
 COPY_BYTES_MAX = 4 * 1024 * 1024  # of events whose rows are held back, to be copied at once
 ALL_VERSIONS = 2**62
 

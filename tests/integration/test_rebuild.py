@@ -241,6 +241,9 @@ ALTERED = (
     "UPDATE customers_v1.profile SET is_active = NOT is_active",
     "UPDATE customers_v1.activity SET total_spent = total_spent + 1",
     "UPDATE customers_v1.search SET words = words || 'x'",
+    "UPDATE customers_v1.search SET grams[1] = grams[1] + 1",
+    "UPDATE customers_v1.search SET grams = grams[2:]",
+    "UPDATE customers_v1.search SET grams = grams || grams[1]",
     "DELETE FROM customers_v1.search",
     "DELETE FROM customers_v1.tagged",
     "UPDATE customers_v1.contribution SET amount = amount + 1",
@@ -260,6 +263,16 @@ async def test_a_row_that_was_altered_is_found(world: Projected, statement: str)
     assert not found.is_equal
     (odd,) = found.odd
     assert (odd.different, odd.named) == (1, [customer_id])
+
+
+async def test_in_which_order_grams_are_kept_is_no_difference(world: Projected) -> None:
+    await append_history(world.appender, a_history(Random(2), steps=50))
+    await world.catch_up()
+    await world.postgres.execute(
+        "UPDATE customers_v1.search"
+        " SET grams = ARRAY(SELECT gram FROM unnest(grams) AS gram ORDER BY gram DESC)"
+    )
+    assert (await compared(world.postgres, await built(world.postgres))).is_equal
 
 
 async def test_rows_of_nobody_and_missing_rows_are_found(world: Projected) -> None:
