@@ -6,6 +6,7 @@ it when we die without having done so, were it by `kill -9`; elsewhere such a ch
 """
 
 import asyncio
+import atexit
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from time import monotonic
 from typing import IO, Final
 
@@ -23,7 +25,8 @@ PORT_FIRST: Final = 20_000
 PORT_LAST: Final = 32_000
 PORT_ATTEMPTS_MAX: Final = 100
 
-_reserved: Final[list[socket.socket]] = []  # for as long as the process lives; a file each
+_reserved: Final = ExitStack()  # of marks on ports, for as long as the process lives; a file each
+atexit.register(_reserved.close)
 
 # Runs in the child, before the server: takes its user, asks the kernel for a signal on our death,
 # becomes the server. In this order: changing user clears PR_SET_PDEATHSIG (1), execv keeps it.
@@ -130,7 +133,7 @@ def _reserve(port: int) -> bool:
         return False
     if sys.platform == "linux":
         mark.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _reserved.append(mark)
+        _reserved.enter_context(mark)
     else:
         mark.close()
     return True
