@@ -21,7 +21,6 @@ from projections.versions import statements
 from service.event_log import EventLog, Head
 from service.events import OrderRecorded
 from service.findings import Finding, Findings, Kind, Progress
-from service.kafka import partition_for
 from service.postgres import Postgres, Reader, Transaction
 from service.vault import Vault
 
@@ -121,6 +120,8 @@ async def verify_read_model(
 
 
 async def _shown(snapshot: Transaction, sql: _Sql, findings: Findings) -> Shown:
+    from service.kafka import partition_for  # late: a rebuild's processes start without it
+
     places = await snapshot.fetch(_Place, sql["places"])
     head = await EventLog(snapshot).head()
     positions = {each.partition: _position(each, head, findings) for each in places}
