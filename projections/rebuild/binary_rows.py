@@ -1,4 +1,4 @@
-"""Rows in the binary form of PostgreSQL's COPY; pure.
+"""Rows in the binary form of PostgreSQL's COPY.
 
 Invariant: a value goes out as its column's type receives it, so the server parses nothing. The
 form is that of https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"; a type's own
