@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from typing import Protocol, TypeAlias, TypeVar
@@ -37,7 +37,6 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 RELEASE_TIMEOUT_SECONDS = 2.0  # for the server to let go of a cancelled statement
 ACQUIRE_TIMEOUT_SECONDS = 3.0  # waiting for a free connection of the pool
 POOL_SIZE_MAX = 10
-COPY_PIECE_BYTES = 256 * 1024
 IDLE_CONNECTION_SECONDS = 300.0
 
 _UNREADABLE = (
@@ -145,23 +144,23 @@ class Transaction:
             )
 
     async def copy_in_encoded(
-        self, schema: str, table: str, columns: Sequence[str], data: bytes
+        self, schema: str, table: str, columns: Sequence[str], pieces: Iterable[bytes]
     ) -> None:
-        """The same of rows that are in COPY's binary form already."""
+        """The same of rows that are in COPY's binary form already; a piece may end anywhere."""
         with _our_errors():
             await self._connection.copy_to_table(
                 table,
                 schema_name=schema,
                 columns=list(columns),
-                source=_pieces(data),
+                source=_one_by_one(pieces),
                 format="binary",
             )
 
 
-async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+async def _one_by_one(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
     """As the driver takes them without a thread of its own."""
-    for start in range(0, len(data), COPY_PIECE_BYTES):
-        yield data[start : start + COPY_PIECE_BYTES]
+    for piece in pieces:
+        yield piece
 
 
 class Reader(Protocol):

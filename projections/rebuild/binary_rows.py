@@ -1,4 +1,4 @@
-"""Rows in the binary form of PostgreSQL's COPY; pure.
+"""Rows in the binary form of PostgreSQL's COPY.
 
 Invariant: a value goes out as its column's type receives it, so the server parses nothing. The
 form is that of https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"; a type's own
@@ -17,6 +17,8 @@ from itertools import chain
 from typing import TypeAlias, cast
 
 from service.errors import Corrupt
+
+ROWS_AT_ONCE = 256
 
 START = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # no flags, and no extension of the header
 END = b"\xff\xff"
@@ -99,13 +101,21 @@ TYPES: Mapping[str, Encode] = {
 }
 
 
-def encoded(types: Sequence[str], rows: Sequence[tuple[object, ...]]) -> bytes:
-    """What COPY reads, of at least one row; column by column, for a call for each value would take
-    as long as the rest. Raises Corrupt for a number that its column cannot hold."""
-    columns = zip(*rows, strict=True)
+def encoded(types: Sequence[str], rows: Sequence[tuple[object, ...]]) -> list[bytes]:
+    """What COPY reads, in pieces of a few rows each. Column by column, for a call for each value
+    would take as long as the rest. Raises Corrupt for a number that its column cannot hold."""
+    encoders, start = [TYPES[kind] for kind in types], _FIELDS(len(types))
     try:
-        told = [TYPES[kind](values) for kind, values in zip(types, columns, strict=True)]
+        pieces = [
+            _encoded(encoders, start, rows[first : first + ROWS_AT_ONCE])
+            for first in range(0, len(rows), ROWS_AT_ONCE)
+        ]
     except struct.error as error:
         raise Corrupt("a number is too large for its column") from error
-    fields = [_FIELDS(len(types))] * len(rows)
-    return b"".join([START, *chain.from_iterable(zip(fields, *told, strict=True)), END])
+    return [START, *pieces, END]
+
+
+def _encoded(encoders: list[Encode], start: bytes, rows: Sequence[tuple[object, ...]]) -> bytes:
+    columns = zip(*rows, strict=True)
+    told = [encode(values) for encode, values in zip(encoders, columns, strict=True)]
+    return b"".join(chain.from_iterable(zip([start] * len(rows), *told, strict=True)))

@@ -22,7 +22,6 @@ from service.event_log import SQL as LOG_SQL
 from service.event_log import EventLog, Head, StoredEvent
 from service.events import OrderRecorded
 from service.findings import Finding, Findings, Kind, Progress, Where
-from service.kafka import partition_for
 from service.postgres import Postgres, Reader, Transaction
 from service.vault import Vault
 
@@ -135,6 +134,8 @@ async def shown_up_to(
     snapshot: Transaction, places: Sequence[Place], findings: Findings, where: Where
 ) -> Shown:
     """What all partitions of a feed together are to have shown."""
+    from service.kafka import partition_for  # late: a rebuild's processes start without it
+
     head = await EventLog(snapshot).head()
     positions = {each.partition: _position(each, head, findings, where) for each in places}
     if LOG_PARTITION in positions or not positions:

@@ -10,13 +10,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from service.errors import Corrupt, EventsArchived, NotFound
+from service.event_log.columns import (
+    SnapshotRow,
+    StreamAndKey,
+    StreamRow,
+    as_id,
+    as_time,
+    has_gap,
+    known_answer,
+    stream_row,
+)
 from service.event_log.stored import NO_DATA, Page, Row, RowOpener, StoredEvent
 from service.event_log.words import Append, Appended, Head, Key, Replayed, StreamHead
 from service.events import NO_VERSION, Position, RecordedEvent, Version
-from service.identifiers import CustomerId, EventId, EventKey, event_id
+from service.identifiers import CustomerId, EventId
 from service.postgres import Reader, load_statements
 from service.snapshots import SNAPSHOT_TYPE, Snapshot, decode_state
 from service.vault import Vault, place
@@ -43,54 +52,6 @@ TENANT_PAGE_BYTES_MAX = 512 * 1024  # what a process opens before others get the
 STREAM_PAGE_EVENTS_MAX = 100  # 23 MB if each is as large as a body allows
 
 SQL = load_statements("service", "event_log.sql")
-
-
-class _StreamAndKey(NamedTuple):
-    version: int | None
-    position: int | None
-    is_closed: bool | None
-    fingerprint: bytes | None
-    customer_id: str | None
-    known_version: int | None
-    known_position: int | None
-    status: int | None
-    subject: str | None
-
-
-def _time(time: datetime) -> datetime:
-    return time
-
-
-def _id(position: int, key: EventKey) -> tuple[Position, EventId]:
-    return Position(position), event_id(key)
-
-
-def _row(*columns: object) -> Row | None:
-    """None: there is none, and only what stands before it was asked for."""
-    return None if columns[0] is None else Row._make(columns)
-
-
-class _StreamRow(NamedTuple):
-    stream_version: int
-    is_closed: bool
-    archived_to: int
-    event: Row | None
-
-
-def _stream_row(version: int, is_closed: bool, archived_to: int, *columns: object) -> _StreamRow:
-    return _StreamRow(version, is_closed, archived_to, _row(*columns))
-
-
-class _SnapshotRow(NamedTuple):
-    customer_id: str
-    tenant: str
-    version: int
-    position: int
-    time: datetime
-    schema_version: int
-    sealed: bytes
-    wrapped: bytes | None
-    is_destroyed: bool
 
 
 class EventLog:
@@ -161,7 +122,7 @@ class EventLog:
 
     async def ids(self, positions: Collection[Position]) -> Mapping[Position, EventId]:
         """Of the events at these positions; left out where there is none yet."""
-        return dict(await self._reader.fetch(_id, SQL["ids"], positions))
+        return dict(await self._reader.fetch(as_id, SQL["ids"], positions))
 
     async def last_older_than(self, seconds: float) -> Position:
         """The last event that was recorded so long ago; 0 = none."""
@@ -174,7 +135,7 @@ class EventLog:
 
     async def time_after(self, position: Position) -> datetime | None:
         """When the event after this position was recorded; None where there is none yet."""
-        for time in await self._reader.fetch(_time, SQL["time_after"], position):
+        for time in await self._reader.fetch(as_time, SQL["time_after"], position):
             return time
         return None
 
@@ -188,7 +149,7 @@ class EventLog:
         opener = RowOpener(self._vault)
         while True:
             page = await self._stream_page(tenant, customer_id, after)
-            if _has_gap(page, after):
+            if has_gap(page, after):
                 raise EventsArchived(page[0].archived_to)
             for row in page:
                 if row.event is not None:
@@ -208,7 +169,7 @@ class EventLog:
         opener = RowOpener(self._vault)
         while True:
             page = await self._stream_page(tenant, customer_id, after)
-            if _has_gap(page, after):
+            if has_gap(page, after):
                 snapshot = await self._snapshot(tenant, customer_id, after)
                 if snapshot is not None:
                     yield snapshot
@@ -223,9 +184,9 @@ class EventLog:
 
     async def _stream_page(
         self, tenant: str, customer_id: CustomerId, after: Version
-    ) -> list[_StreamRow]:
+    ) -> list[StreamRow]:
         asked = tenant, customer_id, after, STREAM_PAGE_EVENTS_MAX
-        return await self._reader.fetch(_stream_row, SQL["read_stream"], *asked)
+        return await self._reader.fetch(stream_row, SQL["read_stream"], *asked)
 
     async def _snapshot(
         self, tenant: str, customer_id: CustomerId, after: Version
@@ -233,17 +194,17 @@ class EventLog:
         """The latest one, which is newer than a version whose successor is archived; None where
         that came back meanwhile."""
         asked = tenant, customer_id, after
-        for row in await self._reader.fetch(_SnapshotRow, SQL["read_snapshot"], *asked):
+        for row in await self._reader.fetch(SnapshotRow, SQL["read_snapshot"], *asked):
             if not row.is_destroyed:
                 return self._opened_snapshot(row)
         page = await self._stream_page(tenant, customer_id, after)
-        if not _has_gap(page, after):
+        if not has_gap(page, after):
             return None
         if page[0].is_closed:
             raise NotFound("customer_deleted")
         raise EventsArchived(page[0].archived_to)
 
-    def _opened_snapshot(self, row: _SnapshotRow) -> Snapshot:
+    def _opened_snapshot(self, row: SnapshotRow) -> Snapshot:
         where = place(row.customer_id, SNAPSHOT_TYPE, row.schema_version, row.version)
         data = RowOpener(self._vault).key(row.customer_id, row.wrapped).open(row.sealed, where)
         return Snapshot(
@@ -293,34 +254,10 @@ class EventLog:
     ) -> tuple[StreamHead | None, tuple[bytes, Replayed] | None]:
         """Where a stream stands, and the fingerprint and answer known under an idempotency key."""
         rows = await self._reader.fetch(
-            _StreamAndKey, SQL["stream_and_key"], tenant, customer_id, key
+            StreamAndKey, SQL["stream_and_key"], tenant, customer_id, key
         )
         row = rows[0]
         head = None
         if row.version is not None and row.position is not None and row.is_closed is not None:
             head = StreamHead(Version(row.version), Position(row.position), row.is_closed)
-        return head, _known(row)
-
-
-def _has_gap(page: Sequence[_StreamRow], after: int) -> bool:
-    """Whether the event after a version is in the archive. A hole that has another reason is for
-    whoever folds the events to find."""
-    if not page or not page[0].archived_to:
-        return False
-    first = page[0].event
-    return page[0].stream_version > after if first is None else first.version != after + 1
-
-
-def _known(row: _StreamAndKey) -> tuple[bytes, Replayed] | None:
-    if row.fingerprint is None or row.customer_id is None or row.status is None:
-        return None
-    if row.known_version is None or row.known_position is None:
-        return None
-    replayed = Replayed(
-        CustomerId(row.customer_id),
-        Version(row.known_version),
-        Position(row.known_position),
-        row.status,
-        row.subject,
-    )
-    return row.fingerprint, replayed
+        return head, known_answer(row)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from service.documents import CustomerDocument, CustomerItem, OrderItem, Timestamp
 from service.events import Actor
@@ -62,18 +63,30 @@ class EventItem(BaseModel):
     )
 
 
+def _may_begin_later(schema: JsonDict) -> None:
+    """What the history adds where its beginning is archived, and nowhere else."""
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    properties["archivedTo"] = {
+        "type": "integer",
+        "minimum": 1,
+        "description": "Events up to this version of the customer are archived, and left out.",
+    }
+
+
 class EventList(BaseModel):
     """One page of a customer's history."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        json_schema_extra=_may_begin_later,
+    )
 
     count: int = Field(description="How many events the customer has in all.")
     events: tuple[EventItem, ...] = Field(description="The page, the oldest event first.")
     next_cursor: str | None = Field(description="For the next page; null on the last one.")
-    archived_to: int | None = Field(
-        default=None,
-        description="Events up to this version of the customer are archived, and left out.",
-    )
 
 
 class CustomerExport(BaseModel):

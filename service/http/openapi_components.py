@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from service.documents import CustomerDocument, CustomerItem
 from service.events import Address
 from service.http.answer_examples import problem_example
+from service.http.answers import EventList
 from service.http.json_schemas import JsonObject, model_schemas
 from service.http.problem_kinds import (
     PROBLEM_JSON,
@@ -52,7 +53,10 @@ _SCOPES = {
 _WITH_CHALLENGE = (401, 403)  # RFC 6750 3
 _UNKNOWN_CALLER = 401
 _ALWAYS_OPTIONAL = {Problem.__name__}  # its members come where they say something
-_AT_TIMES: Mapping[str, frozenset[str]] = {CustomerItem.__name__: frozenset({"stale"})}
+_AT_TIMES: Mapping[str, frozenset[str]] = {
+    CustomerItem.__name__: frozenset({"stale"}),
+    EventList.__name__: frozenset({"archivedTo"}),
+}
 
 
 def security_schemes() -> JsonObject:

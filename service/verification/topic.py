@@ -162,7 +162,7 @@ class _Walk:
             told = _read(record, cursor.state)
             if told is None:
                 continue
-            if told.position <= self._archived_to:
+            if 0 < told.position <= self._archived_to:
                 cursor.state.skip()
                 continue
             if told.position > self._until:

@@ -49,7 +49,7 @@ async def test_what_we_encode_is_what_the_driver_does(database: str) -> None:
 
 
 async def test_much_goes_in_pieces(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.postgres.COPY_PIECE_BYTES", 7)
+    monkeypatch.setattr("projections.rebuild.binary_rows.ROWS_AT_ONCE", 7)
     data = encoded(TYPES, [(n, n, True, "word", NOON, integers([n])) for n in range(100)])
     async with Postgres.connect(database) as postgres, postgres.transaction() as transaction:
         await transaction.execute(TABLE)

@@ -15,7 +15,7 @@ from projections.upkeep import still_needed
 from service.customer import AddTags
 from service.errors import ConfigurationError, Corrupt, Unavailable
 from service.log_archive import Conditions, archived_partitions, hold_upkeep, partitions, upkeep
-from service.postgres import Postgres
+from service.postgres import Postgres, Reader
 from tests.servers.server import Handle
 from tests.support.archiving import (
     POSITIONS,
@@ -239,6 +239,30 @@ async def test_what_somebody_still_needs_stays(system: System, archive: Archive)
     await system.postgres.execute("DELETE FROM derived.projection")
     await archive.archive()
     assert await archive.archived_to() == POSITIONS - 1
+
+
+async def test_what_is_needed_again_meanwhile_stays(system: System, archive: Archive) -> None:
+    """All is asked once more when nobody can write any longer."""
+    await old_customers(system, 1)
+    before = await stored(system.postgres)
+
+    async def needs(_: Reader, __: int) -> list[str]:
+        return ["somebody needs it"] if "snapshots made" in archive.steps else []
+
+    archive.conditions = Conditions(0.0, None, needs)
+    with pytest.raises(ConfigurationError, match="somebody needs it"):
+        await archive.archive()
+    assert archive.steps[-1] == "snapshots made"
+    assert (await archive.archived_to(), await stored(system.postgres)) == (0, before)
+
+    async def restored(_: Reader, __: int) -> list[str]:
+        await system.postgres.execute("UPDATE log.head SET epoch = 'another'")
+        return []
+
+    archive.conditions = Conditions(0.0, None, restored)
+    with pytest.raises(ConfigurationError, match="new epoch meanwhile"):
+        await archive.archive()
+    assert (await archive.archived_to(), await stored(system.postgres)) == (0, before)
 
 
 async def test_who_cannot_be_read_keeps_the_partition(system: System, archive: Archive) -> None:
