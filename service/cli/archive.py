@@ -167,7 +167,7 @@ def _conditions(settings: Settings, older_than_days: float) -> Conditions:
     servers = settings.kafka_bootstrap_servers
     config = kafka_config(settings, servers or "")
     least = max(KEPT_SECONDS, config.events_retention_seconds) + MARGIN_SECONDS
-    if older_than_days * SECONDS_PER_DAY < least:
+    if not older_than_days * SECONDS_PER_DAY >= least:  # `nan`, too, is not
         raise ConfigurationError(
             f"--older-than must be {least / SECONDS_PER_DAY:g} days at least: for so long"
             " idempotency keys, or events in Kafka, are kept, and a day more."

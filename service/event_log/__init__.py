@@ -171,8 +171,9 @@ class EventLog:
             page = await self._stream_page(tenant, customer_id, after)
             if has_gap(page, after):
                 snapshot = await self._snapshot(tenant, customer_id, after)
-                yield snapshot
-                after = snapshot.version
+                if snapshot is not None:
+                    yield snapshot
+                    after = snapshot.version
                 continue
             for row in page:
                 if row.event is not None:
@@ -187,16 +188,21 @@ class EventLog:
         asked = tenant, customer_id, after, STREAM_PAGE_EVENTS_MAX
         return await self._reader.fetch(stream_row, SQL["read_stream"], *asked)
 
-    async def _snapshot(self, tenant: str, customer_id: CustomerId, after: Version) -> Snapshot:
-        """The latest one, which is newer than a version whose successor is archived."""
+    async def _snapshot(
+        self, tenant: str, customer_id: CustomerId, after: Version
+    ) -> Snapshot | None:
+        """The latest one, which is newer than a version whose successor is archived; None where
+        that came back meanwhile."""
         asked = tenant, customer_id, after
         for row in await self._reader.fetch(SnapshotRow, SQL["read_snapshot"], *asked):
             if not row.is_destroyed:
                 return self._opened_snapshot(row)
-        (page, *_) = await self._stream_page(tenant, customer_id, after)
-        if page.is_closed:
+        page = await self._stream_page(tenant, customer_id, after)
+        if not has_gap(page, after):
+            return None
+        if page[0].is_closed:
             raise NotFound("customer_deleted")
-        raise EventsArchived(page.archived_to)
+        raise EventsArchived(page[0].archived_to)
 
     def _opened_snapshot(self, row: SnapshotRow) -> Snapshot:
         where = place(row.customer_id, SNAPSHOT_TYPE, row.schema_version, row.version)

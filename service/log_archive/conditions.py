@@ -40,10 +40,12 @@ async def why_not(reader: Reader, partition: Partition, conditions: Conditions) 
     if partition.last >= head.position:
         return [f"it is not full: the log ends at position {head.position:,}"]
     reasons: list[str] = []
-    (seconds,) = await reader.fetch(float, SQL["age"], partition.last)
-    if seconds < conditions.older_than_seconds:
+    ages = await reader.fetch(float, SQL["age"], partition.last)
+    if not ages:
+        return ["the log lacks its last event: `customers verify --only log` says more"]
+    if ages[0] < conditions.older_than_seconds:
         wanted = conditions.older_than_seconds / SECONDS_PER_DAY
-        days = f"{seconds / SECONDS_PER_DAY:,.1f} days old, and {wanted:,.1f} are asked for"
+        days = f"{ages[0] / SECONDS_PER_DAY:,.1f} days old, and {wanted:,.1f} are asked for"
         reasons.append(f"its last event is {days}")
     for topic, position in await reader.fetch(_Published, SQL["published"], conditions.topic):
         if position < partition.last:

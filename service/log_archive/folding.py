@@ -64,6 +64,8 @@ async def make_snapshots(
         after, version = page[-1].row.customer_id, page[-1].row.version
         told.advance(len(page))
     await folding.end()
+    # A deletion under way has perhaps looked for states already, and its key's end is not seen yet.
+    await postgres.execute(SQL["await_deletions"])
     await postgres.execute(SQL["drop_forgotten"], partition.first)
     missing = await postgres.fetch_one(int, SQL["missing_snapshots"], partition.last)
     if folding.unreadable or missing:

@@ -60,11 +60,13 @@ async def export_chunk(
 ) -> Written:
     """Raises Unavailable; EventsArchived; Corrupt where the log has a hole; OSError."""
     statement = SQL["opened" if chunk.personal_data else "blanked"]
-    files = _Files(chunk, Rows(vault), file_bytes_max)
+    files, log = _Files(chunk, Rows(vault), file_bytes_max), EventLog(postgres)
     try:
+        # Before and after, else some may be missing: what leaves meanwhile, and what comes back.
+        await log.require(chunk.first - 1)
         await postgres.copy_out(files.take, statement, _arguments(chunk))
         files.end()
-        await EventLog(postgres).require(chunk.first - 1)  # else some may be missing
+        await log.require(chunk.first - 1)
     except BaseException:
         files.abandon()
         raise

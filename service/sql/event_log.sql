@@ -120,11 +120,13 @@ FROM log.stream LEFT JOIN log.archived ON true
 WHERE stream.customer_id = $2 AND stream.tenant = $1 GROUP BY stream.first_position;
 
 -- name: read_snapshot
--- The latest state of a customer after a version, with what opens it.
+-- The latest state of a customer after a version, with what opens it. States at later events than what is
+-- archived are of a partition that was to be archived, and is in the log.
 SELECT snapshot.customer_id, snapshot.tenant, snapshot.version, snapshot.position, snapshot.recorded_at,
        snapshot.schema_version, snapshot.sealed, key.wrapped, key.customer_id IS NOT NULL AND key.wrapped IS NULL
 FROM log.snapshot LEFT JOIN vault.customer_key AS key ON key.customer_id = snapshot.customer_id
 WHERE snapshot.customer_id = $2 AND snapshot.tenant = $1 AND snapshot.version > $3
+  AND snapshot.position <= (SELECT coalesce(max(last_position), 0) FROM log.archived)
 ORDER BY snapshot.version DESC LIMIT 1;
 
 -- name: read_customers

@@ -91,6 +91,10 @@ JOIN log.stream ON stream.customer_id = ended.customer_id AND NOT stream.is_clos
 LEFT JOIN log.snapshot ON snapshot.customer_id = ended.customer_id AND snapshot.version = ended.version
 WHERE snapshot.customer_id IS NULL;
 
+-- name: await_deletions
+-- The lock of log.append: every deletion that began before this statement has ended after it.
+SELECT pg_advisory_xact_lock(7305002);
+
 -- name: drop_forgotten
 -- States of customers whose key was destroyed while they were made: unreadable, and of no use.
 DELETE FROM log.snapshot USING vault.customer_key AS key

@@ -259,6 +259,7 @@ async def test_wrong_use_is_told(installed: Installation) -> None:
     young = await installed.archived("--older-than", "7.5")
     assert young.returncode == 2
     assert "--older-than must be 8 days at least" in young.stderr
+    assert (await installed.archived("--older-than", "nan")).returncode == 2
     old = await installed.archived("--older-than", "1000")
     assert old.returncode == 1
     assert "1,000.0 are asked for" in old.stderr

@@ -212,6 +212,9 @@ async def test_what_somebody_still_needs_stays(system: System, archive: Archive)
     await refused("it is not full")
     await old_customers(system, 2)
     await refused("0.0 days old, and 30.0 are asked for")
+    async with system.mended("log.event"):
+        await system.damage(f"DELETE FROM log.event WHERE position = {POSITIONS - 1}")  # noqa: S608
+        await refused("the log lacks its last event")
     await age(system.postgres, 2 * POSITIONS)
     await refused("the relay has published up to position 0 to")
     await refused("the projection customers_v1 has applied up to position 0")

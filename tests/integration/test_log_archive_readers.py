@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from tests.support.archiving import (
     old_customers,
     small_partitions,
 )
+from tests.support.exporting import export
 from tests.support.logs import a_request, appending
 from tests.support.users import users_of
 from tests.support.vaults import VAULT
@@ -115,6 +116,27 @@ async def test_nobody_who_reads_the_log_passes_over_what_is_archived(
         [each async for each in log.stream("default", old)]
     with pytest.raises(EventsArchived, match=f"positions 1 to {last:,} are archived.*log attach"):
         await log.of_customer(old, 0, limit=1000) or await log.require(0)
+
+
+async def test_an_export_of_a_tenant_takes_no_partition_that_comes_back_for_an_empty_one(
+    system: System, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await old_customers(system, 1)
+    await archive.archive()
+    original = Postgres.copy_out
+
+    async def attach_after(
+        self: Postgres, take: Callable[[bytes], None], sql: str, arguments: Mapping[str, str]
+    ) -> None:
+        await original(self, take, sql, arguments)
+        await archive.attach()
+
+    monkeypatch.setattr(Postgres, "copy_out", attach_after)
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    with pytest.raises(EventsArchived):
+        await export(system.postgres, folder, last=POSITIONS - 1, tenant="default")
+    assert list(folder.iterdir()) == []
 
 
 async def test_a_deletion_forgets_who_is_archived(system: System, archive: Archive) -> None:
