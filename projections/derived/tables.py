@@ -14,6 +14,7 @@ from projections.checkpoint import Projection
 from projections.derived.module import Derived
 from projections.derived.store import SQL, probe
 from service.errors import ConfigurationError, Corrupt, Unavailable
+from service.event_log import EventLog
 from service.migrations import grant
 from service.postgres import Postgres, Reader, Transaction
 
@@ -34,7 +35,7 @@ async def make_tables(postgres: Postgres, modules: Iterable[Derived]) -> list[st
     """Make those that are missing, and grant them; their names. Safe to call from many places.
 
     Raises ConfigurationError where one exists that another text has made, or makes what its module
-    cannot use.
+    cannot use; EventsArchived where one is missing that could not begin at the log's beginning.
     """
     made: list[str] = []
     async with postgres.transaction() as transaction:
@@ -42,6 +43,7 @@ async def make_tables(postgres: Postgres, modules: Iterable[Derived]) -> list[st
         for each in modules:
             shapes = await transaction.fetch(str, SQL["shape"], *each.key)
             if not shapes:
+                await EventLog(transaction).require(0)
                 await _make(transaction, each)
                 made.append(each.table)
             elif shapes != [each.shape]:

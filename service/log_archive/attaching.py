@@ -26,7 +26,7 @@ from service.log_archive.upkeep import (
 from service.log_archive.writing import check_identity, compare
 from service.postgres import Postgres, Transaction
 
-CHUNKS_AT_ONCE = 10  # held in memory, and copied in one transaction
+CHUNKS_AT_ONCE = 2  # held in memory, and copied in one transaction
 
 
 async def attach_file(

@@ -151,6 +151,20 @@ async def test_a_deletion_forgets_who_is_archived(system: System, archive: Archi
         [each async for each in log_of(system).folding("default", old)]
 
 
+async def test_a_deletion_leaves_no_state_where_the_key_was_lost_before(
+    system: System, archive: Archive
+) -> None:
+    customers = await old_customers(system, 1)
+    await archive.archive()
+    of_whom = "SELECT count(*) FROM log.snapshot WHERE customer_id = $1"
+    assert await system.postgres.fetch(int, of_whom, customers[0]) == [1]
+    await system.postgres.execute(
+        "DELETE FROM vault.customer_key WHERE customer_id = $1", customers[0]
+    )
+    await system.handler.handle(a_request(customers[0], DeleteCustomer()))
+    assert await system.postgres.fetch(int, of_whom, customers[0]) == [0]
+
+
 async def test_a_deletion_after_a_look_is_no_state(
     system: System, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
-from projections.derived import load_modules, make_tables
+from projections.derived import drop_version, load_modules, made_tables, make_tables
 from projections.verification import Compared, verify_added
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, EventsArchived
 from service.events import CustomerDeleted
 from service.findings import Finding, Findings
 from service.identifiers import CustomerId
@@ -119,6 +119,21 @@ async def test_whose_beginning_is_archived_is_left_out(
         )
         assert (found.listed, found.compared.customers) == ([], whole)
         assert found.compared.archived > 0
+
+
+async def test_no_table_is_made_that_could_not_begin_at_the_logs_beginning(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sold(database, tmp_path, monkeypatch, partition_events=50) as added:
+        postgres, archive = added.world.postgres, Archive(added.world.postgres, tmp_path)
+        await archive.archive()
+        assert await make_tables(postgres, [added.derived]) == []  # it is there
+        assert await drop_version(postgres, *added.derived.key)
+        with pytest.raises(EventsArchived):
+            await make_tables(postgres, [added.derived])
+        assert await made_tables(postgres) == []
+        await archive.attach()
+        assert await make_tables(postgres, [added.derived]) == [added.derived.table]
 
 
 async def test_what_is_on_its_way_is_counted_and_no_finding(added: Added) -> None:

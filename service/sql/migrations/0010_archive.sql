@@ -49,7 +49,7 @@ BEGIN
     DELETE FROM log.snapshot WHERE customer_id = NEW.customer_id;
     RETURN NULL;
 END $$;
-CREATE TRIGGER customer_key_destroyed AFTER UPDATE ON vault.customer_key
+CREATE TRIGGER customer_key_destroyed AFTER INSERT OR UPDATE ON vault.customer_key
     FOR EACH ROW WHEN (NEW.wrapped IS NULL) EXECUTE FUNCTION log.forget_snapshots();
 
 -- Makes the next partition. Called with the append lock held, well before it is needed.
