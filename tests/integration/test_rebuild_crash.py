@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from random import Random
 
 from projections.rebuild import filled, finish, unfinished
+from service.errors import Unavailable
 from service.migrations import migrate
 from service.postgres import Postgres
 from tests.servers.databases import Databases
@@ -22,6 +24,8 @@ SELECT (SELECT count(*) FROM customers_v2.customer WHERE NOT EXISTS (
      + (SELECT count(*) FROM log.stream
         JOIN projection.rebuild_range ON is_done AND customer_id > after AND customer_id <= until
         WHERE NOT EXISTS (SELECT FROM customers_v2.customer WHERE id = customer_id))"""
+
+HOLD = "LOCK TABLE customers_v2.customer IN EXCLUSIVE MODE"  # from whoever fills it
 
 
 async def test_a_range_is_lost_with_its_mark_or_not_at_all(
@@ -41,9 +45,12 @@ async def test_a_range_is_lost_with_its_mark_or_not_at_all(
 
             filling = asyncio.create_task(fill_all(world.postgres, build))
             await eventually(has_begun)
-            await breakable_postgres.kill()
+            with suppress(Unavailable):  # at the end of the block
+                async with world.postgres.transaction() as transaction:
+                    await transaction.execute(HOLD)  # gets its turn before the next range
+                    await breakable_postgres.kill()
             await asyncio.wait([filling])
-            assert filling.exception() is not None, "it was killed too late"
+            assert filling.exception() is not None, "it was held too late"
         await breakable_postgres.restart()
         async with Postgres.connect(url) as postgres, appending(postgres) as appender:
             assert await unfinished(postgres) == build
