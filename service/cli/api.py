@@ -96,6 +96,8 @@ async def serve_api(
         group.create_task(IdempotencyExpiry(ground.postgres).run(stop))
         group.create_task(feed.run(stop))
         try:
+            # Of several processes behind one port, whoever listens is sent requests at once.
+            await ground.watch.looked()
             async with serve(
                 _app(ground, health, appender, meter, log, feed),
                 ground.settings.http_host,

@@ -20,6 +20,7 @@ from service.telemetry import Check, Metrics
 
 WATCH_SECONDS = 5.0
 RETRY_SECONDS = 0.5
+FIRST_LOOK_SECONDS = 2.0
 
 
 def broker_check(bootstrap_servers: str) -> Check:
@@ -58,6 +59,7 @@ class Watch:
         self._metrics = metrics
         self._epoch: str | None = None  # Invariant: known once migrations and key were checked
         self._missing: str | None = None  # the code of what was told last
+        self._has_looked = asyncio.Event()
 
     def epoch(self) -> str:
         """Names the log that positions belong to. Raises Unavailable while it is not known."""
@@ -76,9 +78,17 @@ class Watch:
                 self._tell(error)
             else:
                 self._tell(None)
+            self._has_looked.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_seconds):
                     await stop.wait()
+
+    async def looked(self) -> None:
+        """Return once `run` has looked at the database, whatever came of it; after
+        FIRST_LOOK_SECONDS in any case, for whoever only wants to be told that it is away."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK_SECONDS):
+                await self._has_looked.wait()
 
     @property
     def checks(self) -> dict[str, Check]:
