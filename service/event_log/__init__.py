@@ -27,8 +27,8 @@ from service.event_log.words import Append, Appended, Head, Key, Replayed, Strea
 from service.events import NO_VERSION, Position, RecordedEvent, Version
 from service.identifiers import CustomerId, EventId
 from service.postgres import Reader, load_statements
-from service.snapshots import SNAPSHOT_TYPE, Snapshot, decode_state
-from service.vault import Vault, place
+from service.snapshots import Snapshot
+from service.vault import Vault
 
 __all__ = [
     "NO_DATA",
@@ -205,15 +205,14 @@ class EventLog:
         raise EventsArchived(page[0].archived_to)
 
     def _opened_snapshot(self, row: SnapshotRow) -> Snapshot:
-        where = place(row.customer_id, SNAPSHOT_TYPE, row.schema_version, row.version)
-        data = RowOpener(self._vault).key(row.customer_id, row.wrapped).open(row.sealed, where)
+        sealed = row.version, row.schema_version, row.sealed, row.wrapped
         return Snapshot(
             CustomerId(row.customer_id),
             row.tenant,
             Version(row.version),
             Position(row.position),
             row.time,
-            decode_state(row.schema_version, data),
+            RowOpener(self._vault).state(row.customer_id, *sealed),
         )
 
     async def require_beginning(self, tenant: str, customer_id: CustomerId) -> None:

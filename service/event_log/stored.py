@@ -24,7 +24,8 @@ from service.events import (
 )
 from service.identifiers import CustomerId
 from service.postgres import RowMaker
-from service.vault import CustomerKey, Opener, Vault
+from service.snapshots import SNAPSHOT_TYPE, State, decode_state
+from service.vault import CustomerKey, Opener, Vault, place
 
 NO_DATA = "{}"  # of an event that does not open
 
@@ -156,6 +157,19 @@ class RowOpener:
             sealed is not None and bool(is_destroyed),
             is_damaged,
         )
+
+    def state(
+        self,
+        customer_id: str,
+        version: int,
+        schema_version: int,
+        sealed: bytes,
+        wrapped: bytes | None,
+    ) -> State:
+        """Of a snapshot. Raises Corrupt where it, or the key, is lost or damaged."""
+        key = self.key(customer_id, wrapped)
+        where = place(customer_id, SNAPSHOT_TYPE, schema_version, version)
+        return decode_state(schema_version, key.open(sealed, where))
 
     def key(self, customer_id: str, wrapped: bytes | None) -> CustomerKey:
         """Raises Corrupt where it is lost or damaged."""

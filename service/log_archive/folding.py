@@ -24,7 +24,6 @@ from service.snapshots import (
     SNAPSHOT_SCHEMA,
     SNAPSHOT_TYPE,
     Snapshot,
-    decode_state,
     encode_state,
 )
 from service.vault import CustomerKey, Vault, place
@@ -164,7 +163,7 @@ class _Fold:
     def _fold(self, row: Row) -> None:
         if self._key is None:
             self._key = self._opener.key(row.customer_id, row.wrapped)
-            self._begin(self._key)
+            self._begin(row.wrapped)
         event = self._opener.opened(row).decoded()
         if event.version != (self._customer.version + 1 if self._customer else 1):
             raise Corrupt(f"the stream of {row.customer_id} has a hole before {event.version}")
@@ -172,12 +171,11 @@ class _Fold:
         if isinstance(event.event, OrderRecorded):
             self._orders[event.event.order.order_id] = event.event.order
 
-    def _begin(self, key: CustomerKey) -> None:
+    def _begin(self, wrapped: bytes | None) -> None:
         if self._start is None:
             return
         who, tenant, version, position, time, schema, sealed = self._start
-        opened = key.open(sealed, place(who, SNAPSHOT_TYPE, schema, version))
-        state = decode_state(schema, opened)
+        state = self._opener.state(who, version, schema, sealed, wrapped)
         self._orders = {order.order_id: order for order in state.orders}
         self._customer = evolve(
             None,

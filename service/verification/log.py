@@ -21,8 +21,7 @@ from service.events import (
 )
 from service.findings import Finding, Findings, Progress
 from service.postgres import Postgres, Reader, load_statements
-from service.snapshots import SNAPSHOT_TYPE, decode_state
-from service.vault import Vault, place
+from service.vault import Vault
 from service.verification.streams import Stream, stream_findings
 
 EVENTS_MAX = 10_000  # positions that are counted in one statement
@@ -173,13 +172,11 @@ async def _snapshots(
         for each in page
         if each.is_archived and each.snapshot_version is not None and not each.is_closed
     ]
-    emails: dict[str, str] = {}
+    emails, opener = dict[str, str](), RowOpener(vault)
     columns = [list(column) for column in zip(*kept, strict=True)] or [[], []]
     for row in await reader.fetch(_Snapshot, SQL["snapshots"], *columns):
         try:
-            where = place(row.customer_id, SNAPSHOT_TYPE, row.schema_version, row.version)
-            sealed = RowOpener(vault).key(row.customer_id, row.wrapped).open(row.sealed, where)
-            emails[row.customer_id] = decode_state(row.schema_version, sealed).email
+            emails[row.customer_id] = opener.state(*row).email
         except Corrupt:
             detail = "the state in log.snapshot does not open, or does not fit its model"
             findings.add(Finding("different", "log", detail, row.customer_id))
