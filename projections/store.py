@@ -137,18 +137,21 @@ class Store:
         }
 
     async def write(self, rows: Rows, moves: Sequence[Move]) -> None:
-        """Write a batch. One round trip where only orders have come in.
+        """Write a batch. One round trip, unless somebody is parked or deleted in it.
 
         Raises CheckpointLost, Contended, Unavailable; Corrupt where the database refuses a value.
         """
-        is_counted = any(rows.counts.values())
-        if not (rows.listings or rows.gone or rows.parked or rows.anonymous or is_counted):
-            with _our_refusals():
-                await self._postgres.execute(self._sql["apply"], *_basics(rows, moves))
-            return
         await self.learn(rows)
-        async with self._postgres.transaction() as transaction:
-            await self.write_in(transaction, rows, moves)
+        if rows.parked or rows.anonymous:
+            async with self._postgres.transaction() as transaction:
+                await self.write_in(transaction, rows, moves)
+            return
+        name, arguments = "apply", _basics(rows, moves)
+        if rows.listings or rows.gone or any(rows.counts.values()):
+            name = "apply_all"
+            arguments += [*self._listing(rows), *self._counted(rows)]
+        with _our_refusals():
+            await self._postgres.execute(self._sql[name], *arguments)
 
     async def write_in(self, transaction: Transaction, rows: Rows, moves: Sequence[Move]) -> None:
         """The same, in a transaction of the caller's, who has learned the tags before it."""
@@ -156,15 +159,7 @@ class Store:
         await transaction.execute(self._sql["apply_listing"], *self._listing(rows))
         if rows.parked:
             await self._park(transaction, rows)
-        counts = [(*key, change) for key, change in sorted(rows.counts.items()) if change]
-        days = [(*key, change) for key, change in sorted(rows.days.items()) if change]
-        if counts or days:
-            numbered = [
-                (tenant, self.number(tenant, tag), is_active, change)
-                for tenant, tag, is_active, change in counts
-            ]
-            columns = [*_transposed(sorted(numbered), 4), *_transposed(days, 3)]
-            await transaction.execute(self._sql["apply_counts"], *columns)
+        await transaction.execute(self._sql["apply_counts"], *self._counted(rows))
 
     async def probe(self) -> None:
         """Write nothing, everywhere. Raises Corrupt where it is not a value that is refused."""
@@ -223,6 +218,16 @@ class Store:
 
     def _tagged(self, row: TagRow) -> tuple[object, ...]:
         return self.number(row.tenant, row.tag), row.created_at, row.id
+
+    def _counted(self, rows: Rows) -> list[Sequence[object]]:
+        """The arguments of apply_counts."""
+        counts = [
+            (tenant, self.number(tenant, tag), is_active, change)
+            for (tenant, tag, is_active), change in rows.counts.items()
+            if change
+        ]
+        days = [(*key, change) for key, change in rows.days.items() if change]
+        return [*_transposed(sorted(counts), 4), *_transposed(sorted(days), 3)]
 
 
 def _asked(events: Sequence[Incoming]) -> Iterator[_Asked]:

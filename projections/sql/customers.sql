@@ -59,3 +59,16 @@ SELECT count(*) FROM stopped;
 
 -- name: apply_counts
 SELECT {schema}.apply_counts($1, $2, $3, $4, $5, $6, $7);
+
+-- name: apply_all
+-- The three in one statement, hence in one transaction without a round trip of its own for its
+-- beginning, each part and its end. Counters come last here too.
+SELECT {schema}.apply(
+           $1, $2, $3, $4, $5, $6, $7,
+           string_to_array($8, E'\n'), string_to_array($9, E'\n'), $10, $11, $12,
+           string_to_array($13, E'\n', 'null'), string_to_array($14, E'\n', 'null'),
+           string_to_array($15, E'\n'), $16, $17, $18, $19,
+           string_to_array($20, E'\n'), $21, $22, string_to_array($23, E'\n'), $24, $25, $26, string_to_array($27, E'\n')),
+       {schema}.apply_listing($28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40,
+                              $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51),
+       {schema}.apply_counts($52, $53, $54, $55, $56, $57, $58);
