@@ -80,7 +80,6 @@ class AtLeastOnceSession:
     """Publishes and records. `start` is where publishing stood when it began."""
 
     batch_pages_max = 1
-    batch_seconds_min = 0.0
 
     def __init__(
         self,

@@ -20,10 +20,6 @@ class Session(Protocol):
     def batch_pages_max(self) -> int:
         """How many pages of the log a batch may have where there is a backlog."""
 
-    @property
-    def batch_seconds_min(self) -> float:
-        """From the beginning of a batch to that of the next one, where there is no backlog."""
-
     async def publish(self, batch: Batch) -> None:
         """Return when all of it is acknowledged and the progress is durable.
 

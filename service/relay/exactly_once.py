@@ -28,9 +28,6 @@ from service.relay.same_topic import SameTopic
 from service.relay.standing import Batch, Standing
 
 BATCH_PAGES_MAX = 5  # a transaction takes its time, however little is in it
-# And it takes Kafka's processor: at a thousand events a second, transactions that come one right
-# after the other keep everybody on the machine waiting for longer than this does.
-BATCH_SECONDS_MIN = 0.05
 
 
 class ExactlyOnce:
@@ -87,7 +84,6 @@ class ExactlyOnceSession:
     """Publishes and records in one. `start` is where publishing stood when it began."""
 
     batch_pages_max = BATCH_PAGES_MAX
-    batch_seconds_min = BATCH_SECONDS_MIN
 
     def __init__(
         self,

@@ -19,14 +19,18 @@ from service.event_log import EventLog
 from service.kafka import traceparent_in_record
 from service.postgres import Postgres
 from service.relay.delivery import Delivery, Session
+from service.relay.hints import Hints
 from service.relay.laggards import WATERMARK_SECONDS, Laggards
 from service.relay.lease import Lease, LeaseLost, Term
 from service.relay.observing import NoMetrics, Phase, RelayMetrics, RelayStatus
 from service.relay.standing import Batch, Standing, next_batch, with_watermarks
 from service.telemetry import BatchSpans, NoBatchSpans
 
-CHANNEL = "customers_log"
 BATCH_EVENTS_MAX = 1_000  # times `batch_pages_max`; and PAGE_BYTES_MAX. Two batches are held
+# From one batch's beginning to the next one's, unless there is a backlog. Each takes processor time
+# of ours, of Kafka and of all who read: at a thousand events a second, batches that come one right
+# after the other keep everybody on the machine waiting for longer than this does.
+BATCH_SECONDS_MIN = 0.02
 POLL_SECONDS_MIN = 0.005  # while there is something to do
 POLL_SECONDS_MAX = 0.05
 STANDBY_POLL_SECONDS = 0.25
@@ -137,15 +141,17 @@ class Relay:
                 async with self._delivery.session(term) as session:
                     self._enter("publishing")
                     tasks.append(group.create_task(_keep_checking(session)))
-                    async with self._postgres.listening(CHANNEL, self._wake.set):
-                        await self._publish(term, session, group)
+                    async with Hints.of_log(self._postgres, self._wake.set) as hints:
+                        await self._publish(term, session, group, hints)
                 for task in tasks:
                     task.cancel()
         except BaseExceptionGroup as errors:
             raise _weightiest(errors) from errors
         await self._lease.release(term)
 
-    async def _publish(self, term: Term, session: Session, group: asyncio.TaskGroup) -> None:
+    async def _publish(
+        self, term: Term, session: Session, group: asyncio.TaskGroup, hints: Hints
+    ) -> None:
         standing = session.start
         self._published = standing.position
         self._metrics.begins(standing.position)
@@ -159,6 +165,8 @@ class Relay:
                 due = laggards.due(standing, monotonic())
                 batch = with_watermarks(batch, standing, due, datetime.now(UTC))
             if batch.after == standing:
+                if poll_seconds == POLL_SECONDS_MAX:
+                    await hints.begin()
                 await self._idle(min(poll_seconds, WATERMARK_SECONDS) if laggards else poll_seconds)
                 poll_seconds = min(2 * poll_seconds, POLL_SECONDS_MAX)
                 prepared = await self._prepare(standing, self._batch_events_max)
@@ -171,8 +179,9 @@ class Relay:
                 await session.publish(batch)
             standing = batch.after
             self._observe(batch)
+            await hints.end()
             poll_seconds = POLL_SECONDS_MIN
-            rest_seconds = began + session.batch_seconds_min - monotonic()
+            rest_seconds = began + BATCH_SECONDS_MIN - monotonic()
             if not goes_on and rest_seconds > 0:
                 await self._pause(rest_seconds)
             prepared = await (ahead or self._prepare(standing, events_max))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from time import monotonic
 
 import confluent_kafka
 import pytest
@@ -22,7 +21,6 @@ from service.events import Position
 from service.identifiers import CustomerId
 from service.kafka import KafkaConfig, Slot, Topics, TransactionalProducer
 from service.relay import ExactlyOnce, Lease, LeaseLost, published_position
-from service.relay.exactly_once import ExactlyOnceSession
 from service.relay.standing import Batch, Standing, next_batch
 from tests.servers.server import Handle
 from tests.support.dying import STEPS, Step, die_at, each_is_there_once, hanging_at
@@ -32,7 +30,6 @@ from tests.support.vaults import VAULT
 
 pytestmark = pytest.mark.real_kafka
 
-APART_SECONDS = 0.5
 SETTLED_WITHIN_SECONDS = 9.0  # less than Kafka takes to abort what nobody has ended
 
 
@@ -63,19 +60,6 @@ async def test_relays_that_die_one_after_the_other_repeat_nothing(world: World) 
     async with running(world.relay()):
         await eventually(world.all_is_recorded)
     await each_is_there_once(world, 180)
-
-
-async def test_transactions_are_kept_apart_where_there_is_no_backlog(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ExactlyOnceSession, "batch_seconds_min", APART_SECONDS)
-    async with running(world.relay()):
-        began = monotonic()
-        for _ in range(4):
-            await world.append(1)
-            await eventually(world.all_is_recorded)
-        assert monotonic() - began >= 3 * APART_SECONDS
-    await each_is_there_once(world, 12)
 
 
 async def next_batch_of(world: World, standing: Standing) -> Batch:

@@ -15,6 +15,7 @@ from service.event_log import EventLog, Page
 from service.events import Position
 from service.relay import Lease, Relay
 from service.relay.delivery import Delivery, Session
+from service.relay.hints import Hints
 from service.relay.laggards import WATERMARK_SECONDS
 from service.relay.lease import Term
 from service.relay.standing import Batch, Standing
@@ -23,6 +24,8 @@ from tests.support.logs import appending
 from tests.support.relays import DELIVERIES, World, a_world, is_true, running
 from tests.support.topics import chain_breaks, events_of, eventually, watermarks_of
 from tests.support.vaults import VAULT
+
+APART_SECONDS = 0.5
 
 
 @pytest.fixture(params=DELIVERIES)
@@ -104,10 +107,40 @@ async def test_catching_up_makes_no_watermarks(world: World) -> None:
 async def test_everything_works_with_every_notification_lost(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.relay.relay.CHANNEL", "nobody_notifies")
+    monkeypatch.setattr("service.relay.hints.CHANNEL", "nobody_notifies")
     async with running(world.relay()):
         await world.append(5)
         assert await eventually(world.all_is_recorded) < 10
+
+
+async def test_a_relay_with_nothing_to_do_hears_that_the_log_has_grown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("POLL_SECONDS_MIN", "POLL_SECONDS_MAX", "WATERMARK_SECONDS"):
+        monkeypatch.setattr(f"service.relay.relay.{name}", 3_600.0)
+    begin, has_begun = Hints.begin, asyncio.Event()
+
+    async def begin_and_tell(hints: Hints) -> None:
+        await begin(hints)
+        has_begun.set()
+
+    monkeypatch.setattr(Hints, "begin", begin_and_tell)
+    async with running(world.relay()), asyncio.timeout(20):
+        await has_begun.wait()
+        await world.append(1)
+        await eventually(world.all_is_recorded)
+
+
+async def test_batches_are_kept_apart_where_there_is_no_backlog(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.relay.relay.BATCH_SECONDS_MIN", APART_SECONDS)
+    async with running(world.relay()):
+        began = monotonic()
+        for _ in range(4):
+            await world.append(1)
+            await eventually(world.all_is_recorded)
+        assert monotonic() - began >= 3 * APART_SECONDS
 
 
 @dataclass
@@ -126,10 +159,6 @@ class Slow:
     @property
     def batch_pages_max(self) -> int:
         return self.session.batch_pages_max
-
-    @property
-    def batch_seconds_min(self) -> float:
-        return self.session.batch_seconds_min
 
     async def publish(self, batch: Batch) -> None:
         after = batch.after.position
