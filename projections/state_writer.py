@@ -19,7 +19,7 @@ PAGE_EVENTS_MAX = 500
 MEND_ROUNDS_MAX = 50  # a customer who changes in every one of them will change again
 # Between looks at whether the read model shows more; its move cannot be heard. Changes are gathered
 # for as long: of a customer who changes several times only the last state is sent.
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.25
 STANDBY_SECONDS = 1.0  # between looks at whether the writer that is ahead still moves
 
 
