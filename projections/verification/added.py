@@ -118,8 +118,10 @@ class _Judge:
         who, applied = stream.customer_id, stream.applied
         if stream.heard > applied or stream.parked_version is not None:
             self.done.parked += 1
-            where = f"before version {stream.parked_version}: {stream.parked_reason}"
-            self.add("different", f"parked {where}", who, replay.next_position)
+            detail = f"parked before version {stream.parked_version}: {stream.parked_reason}"
+            if stream.parked_version is None:
+                detail = f"waits after version {applied}, and is not parked"
+            self.add("different", detail, who, replay.next_position)
         elif applied > stream.version:
             detail = f"applied up to version {applied}, and the log ends at {stream.version}"
             self.add("unexpected", detail, who)

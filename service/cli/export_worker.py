@@ -59,4 +59,4 @@ async def _answer(postgres: Postgres, vault: Vault | None, chunk: Chunk) -> Answ
     except Unavailable as error:
         return Answer(failed=error.detail)
     except CustomersError as error:
-        return Answer(failed=f"{error}.", is_wrong_use=isinstance(error, ConfigurationError))
+        return Answer(failed=f"{str(error).rstrip('.')}.", is_wrong_use=isinstance(error, ConfigurationError))

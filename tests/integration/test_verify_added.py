@@ -155,6 +155,7 @@ async def test_what_is_on_its_way_is_counted_and_no_finding(added: Added) -> Non
         ("UPDATE derived.second_order_v1 SET orders = '{}'", "different", "in orders"),
         ("DELETE FROM derived.second_order_v1", "missing", "lacks a row"),
         ("UPDATE derived.reached SET is_gone = true", "different", "is_gone"),
+        ("UPDATE derived.reached SET heard_version = heard_version + 1", "different", "waits"),
     ],
 )
 async def test_a_row_that_was_damaged_is_found(
