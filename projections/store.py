@@ -7,18 +7,19 @@ that every writer touches come last in a transaction, so that writers hold each 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
 from projections.checkpoint import CUSTOMERS, Followed, Move
+from projections.columns import array, lines, transposed
 from projections.customers import Incoming, Present
 from projections.roll_ups import Contribution
 from projections.rows import ALL_TAGS, ListingRow, Rows, TagRow
 from projections.versions import statements
-from service.errors import Corrupt, CustomersError
+from service.errors import CustomersError
 from service.events import OrderRecorded
 from service.postgres import ConstraintViolated, Postgres, Transaction
 
@@ -101,9 +102,9 @@ class Store:
     async def present(self, groups: Mapping[str, Sequence[Incoming]]) -> dict[str, Present]:
         """What is shown of each customer, with the orders that the events speak of."""
         asked = [each for customer_id in sorted(groups) for each in _asked(groups[customer_id])]
-        customer_ids, tenants, order_ids = _transposed(asked, 3)
+        customer_ids, tenants, order_ids = transposed(asked, 3)
         found = await self._postgres.fetch(
-            _Found, self._sql["present"], _lines(customer_ids), _lines(tenants), order_ids
+            _Found, self._sql["present"], lines(customer_ids), lines(tenants), order_ids
         )
         presents: dict[str, Present] = {}
         orders: dict[str, Contribution] = {}
@@ -175,13 +176,13 @@ class Store:
         with _our_refusals():
             await transaction.execute(self._sql["apply"], *_basics(others, moves))
         if rows.anonymous:
-            await transaction.execute(self._sql["anonymize"], *_transposed(rows.anonymous, 4))
+            await transaction.execute(self._sql["anonymize"], *transposed(rows.anonymous, 4))
             await transaction.execute(self._sql["apply"], *_basics(Rows(orders=rows.orders), []))
 
     async def _park(self, transaction: Transaction, rows: Rows) -> None:
         """Nobody is parked at a version that is no longer the present one. Raises Contended."""
         await transaction.execute(self._sql["no_scans"])
-        parked = await transaction.fetch(int, self._sql["park"], *_transposed(rows.parked, 5))
+        parked = await transaction.fetch(int, self._sql["park"], *transposed(rows.parked, 5))
         if parked != [len(rows.parked)]:
             raise Contended("another writer has changed a customer that was to be parked")
 
@@ -195,7 +196,7 @@ class Store:
         if len(self._tag_ids) > TAGS_REMEMBERED_MAX:
             self._tag_ids.clear()
             unknown = named
-        found = await self._postgres.fetch(_Tag, self._sql["tag_ids"], *_transposed(unknown, 2))
+        found = await self._postgres.fetch(_Tag, self._sql["tag_ids"], *transposed(unknown, 2))
         self._tag_ids.update(((version, row.tenant, row.name), row.id) for row in found)
 
     def number(self, tenant: str, tag: str) -> int:
@@ -205,16 +206,16 @@ class Store:
     def _listing(self, rows: Rows) -> list[Sequence[object]]:
         """The arguments of apply_listing."""
         return [
-            *_transposed([self._listed(row) for row in rows.listings], 13),
-            *_transposed([(*row[:3], _array(row.grams)) for row in rows.searches], 4),
+            *transposed([self._listed(row) for row in rows.listings], 13),
+            *transposed([(*row[:3], array(row.grams)) for row in rows.searches], 4),
             rows.gone,
-            *_transposed([self._tagged(row) for row in rows.untagged], 3),
-            *_transposed([self._tagged(row) for row in rows.tagged], 3),
+            *transposed([self._tagged(row) for row in rows.untagged], 3),
+            *transposed([self._tagged(row) for row in rows.tagged], 3),
         ]
 
     def _listed(self, row: ListingRow) -> tuple[object, ...]:
         numbers = sorted(self.number(row.tenant, tag) for tag in row.tags)
-        return (*row[:8], _array(numbers), *row.activity[1:])
+        return (*row[:8], array(numbers), *row.activity[1:])
 
     def _tagged(self, row: TagRow) -> tuple[object, ...]:
         return self.number(row.tenant, row.tag), row.created_at, row.id
@@ -227,7 +228,7 @@ class Store:
             if change
         ]
         days = [(*key, change) for key, change in rows.days.items() if change]
-        return [*_transposed(sorted(counts), 4), *_transposed(sorted(days), 3)]
+        return [*transposed(sorted(counts), 4), *transposed(sorted(days), 3)]
 
 
 def _asked(events: Sequence[Incoming]) -> Iterator[_Asked]:
@@ -254,40 +255,22 @@ def _basics(rows: Rows, moves: Sequence[Move]) -> list[object]:
         )
         for move in sorted(moves, key=lambda move: move.seen.partition)
     ]
-    ids, tenants, old_versions, versions, positions, documents, items = _transposed(
+    ids, tenants, old_versions, versions, positions, documents, items = transposed(
         rows.customers, 7
     )
-    active_ids, *activities = _transposed(rows.activities, 5)
-    owners, order_ids, order_versions, currencies, *contributions, states = _transposed(
+    active_ids, *activities = transposed(rows.activities, 5)
+    owners, order_ids, order_versions, currencies, *contributions, states = transposed(
         rows.orders, 8
     )
     return [
         moves[0].seen.epoch if moves else "",
-        *_transposed(moved, 6),
-        *(_lines(ids), _lines(tenants), old_versions, versions, positions),
-        *(_lines(documents), _lines(items)),
-        *(_lines(active_ids), *activities),
-        *(_lines(owners), order_ids, order_versions, _lines(currencies), *contributions),
-        _lines(states),
+        *transposed(moved, 6),
+        *(lines(ids), lines(tenants), old_versions, versions, positions),
+        *(lines(documents), lines(items)),
+        *(lines(active_ids), *activities),
+        *(lines(owners), order_ids, order_versions, lines(currencies), *contributions),
+        lines(states),
     ]
-
-
-def _lines(values: Sequence[object]) -> str:
-    """A column as text. Raises Corrupt for a value that would not stay one line."""
-    text = "\n".join(["null" if value is None else str(value) for value in values])
-    if text.count("\n") != max(0, len(values) - 1):
-        raise Corrupt("a line break in an id, a currency or a document")
-    return text
-
-
-def _array(numbers: Iterable[int]) -> str:
-    """An array as text."""
-    return "{" + ",".join(map(str, numbers)) + "}"
-
-
-def _transposed(rows: Sequence[tuple[object, ...]], width: int) -> list[Sequence[object]]:
-    """Rows as columns."""
-    return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
 @contextmanager

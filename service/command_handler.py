@@ -7,7 +7,6 @@ Losing a race without `If-Match` means deciding anew on the new state, a bounded
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import NamedTuple, Protocol
 
@@ -33,11 +32,10 @@ from service.event_log import Append, Appended, Key, Replayed, StreamHead
 from service.events import Event, Meta, Position, RecordedEvent, Version
 from service.identifiers import CustomerId
 from service.snapshots import Snapshot
+from service.state_cache import StateCache
 from service.turns import Turns
 
 ATTEMPTS_MAX = 10  # of one command against a stream that others write to
-CACHED_CUSTOMERS_MAX = 10_000  # states kept in memory, so that a busy customer is not folded anew
-CACHED_BYTES_MAX = 32 * 1024 * 1024  # of them, by `_weight`; one may take 300 kB
 
 
 class Log(Protocol):
@@ -82,39 +80,13 @@ class Written(NamedTuple):
     is_replayed: bool = False
 
 
-class _States:
-    """The states that were used last. Invariant: at most CACHED_CUSTOMERS_MAX and _BYTES_MAX."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[CustomerId, tuple[Customer, int]] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, customer_id: CustomerId) -> Customer | None:
-        kept = self._kept.get(customer_id)
-        return None if kept is None else kept[0]
-
-    def keep(self, customer: Customer) -> None:
-        self._forget(customer.id)
-        if customer.is_deleted:
-            return
-        weight = _weight(customer)
-        self._kept[customer.id] = customer, weight
-        self._bytes += weight
-        while len(self._kept) > CACHED_CUSTOMERS_MAX or self._bytes > CACHED_BYTES_MAX:
-            self._forget(next(iter(self._kept)))
-
-    def _forget(self, customer_id: CustomerId) -> None:
-        _, weight = self._kept.pop(customer_id, (None, 0))
-        self._bytes -= weight
-
-
 class CommandHandler:
     """Handles commands of one process. Safe to call from many tasks at once."""
 
     def __init__(self, log: Log, writer: Writer) -> None:
         self._log = log
         self._writer = writer
-        self._states = _States()
+        self._states = StateCache()
         # Invariant: commands of this process on one customer take turns, so they never race.
         self._turns: Turns[CustomerId] = Turns()
         self._keys_in_flight: set[tuple[str, str]] = set()
@@ -290,14 +262,6 @@ class CommandHandler:
         assert customer is not None
         self._states.keep(customer)
         return Written(customer, appended.position)
-
-
-def _weight(customer: Customer) -> int:
-    """About how many bytes of memory a state takes; what has fields is taken at a usual size."""
-    held = sum(100 + len(tag) for tag in customer.tags)
-    for key, value in customer.metadata.items():
-        held += 200 + len(key) + (len(value) if isinstance(value, str) else 0)
-    return 1_000 + held + 2_000 * len(customer.addresses) + 500 * len(customer.orders)
 
 
 def _append(request: Request, customer: Customer | None, events: tuple[Event, ...]) -> Append:

@@ -1,8 +1,8 @@
 """Pure functions that bring stored JSON of an old event version to the next one, and back.
 
 Invariants: one upcaster per (type, from version), each a single step; the chain of steps ends at
-the version that the model in `events.py` has today. Nothing stored is ever rewritten. A release
-that writes a version comes after one that reads it, so that the two can run side by side.
+the version that the model in `events/models.py` has today. Nothing stored is ever rewritten. A
+release that writes a version comes after one that reads it, so that the two can run side by side.
 """
 
 from __future__ import annotations

@@ -59,4 +59,5 @@ async def _answer(postgres: Postgres, vault: Vault | None, chunk: Chunk) -> Answ
     except Unavailable as error:
         return Answer(failed=error.detail)
     except CustomersError as error:
-        return Answer(failed=f"{str(error).rstrip('.')}.", is_wrong_use=isinstance(error, ConfigurationError))
+        said = str(error).rstrip(".")
+        return Answer(failed=f"{said}.", is_wrong_use=isinstance(error, ConfigurationError))

@@ -37,8 +37,7 @@ MAY_IMPORT: Rooms = {
     "service.settings": _rooms("database_url errors"),
     "service.telemetry": _rooms("errors"),
     "service.tls": _rooms(""),
-    "service.sqlstates": _rooms(""),
-    "service.postgres": _rooms("errors sqlstates tls"),
+    "service.postgres": _rooms("errors tls"),
     "service.rights": _rooms("postgres"),
     "service.migrations": _rooms("errors postgres rights"),
     "service.master_key": _rooms("errors postgres"),
@@ -51,8 +50,9 @@ MAY_IMPORT: Rooms = {
     "service.appender": _rooms("errors event_log events identifiers postgres vault"),
     "service.idempotency_expiry": _rooms("errors event_log postgres"),
     "service.turns": _rooms("errors"),
+    "service.state_cache": _rooms("customer identifiers"),
     "service.command_handler": _rooms(
-        "customer errors event_log events identifiers snapshots turns"
+        "customer errors event_log events identifiers snapshots state_cache turns"
     ),
     "service.kafka": _rooms("errors event_log events identifiers tls"),
     "service.epochs": _rooms("errors postgres"),

@@ -10,7 +10,7 @@ from time import monotonic
 import pytest
 from typing_extensions import override
 
-from service import command_handler, turns
+from service import state_cache, turns
 from service.appender import Appender
 from service.command_handler import CommandHandler
 from service.customer import (
@@ -155,7 +155,7 @@ class Counting(EventLog):
 async def test_states_in_memory_are_bounded_by_what_they_weigh(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command_handler, "CACHED_BYTES_MAX", 50_000)
+    monkeypatch.setattr(state_cache, "CACHED_BYTES_MAX", 50_000)
     async with Postgres.connect(database) as postgres, appending(postgres) as appender:
         log = Counting(postgres)
         handler = CommandHandler(log, appender)
@@ -182,7 +182,7 @@ async def test_states_in_memory_are_bounded_by_what_they_weigh(
 async def test_a_state_that_weighs_too_much_alone_is_not_remembered(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command_handler, "CACHED_BYTES_MAX", 10_000)
+    monkeypatch.setattr(state_cache, "CACHED_BYTES_MAX", 10_000)
     async with Postgres.connect(database) as postgres, appending(postgres) as appender:
         log = Counting(postgres)
         handler = CommandHandler(log, appender)

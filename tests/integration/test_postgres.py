@@ -82,7 +82,7 @@ async def test_a_plan_from_before_a_migration_is_made_anew(postgres: Postgres) -
 async def test_a_pool_that_is_in_use_is_not_a_database_that_is_down(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.postgres.ACQUIRE_TIMEOUT_SECONDS", SOON_SECONDS)
+    monkeypatch.setattr("service.postgres.pool.ACQUIRE_TIMEOUT_SECONDS", SOON_SECONDS)
     async with Postgres.connect(database, pool_size_max=1) as postgres:
         async with postgres.transaction():
             with pytest.raises(Unavailable) as raised:
@@ -94,7 +94,7 @@ async def test_a_pool_that_is_in_use_is_not_a_database_that_is_down(
 async def test_a_database_that_never_answers_is_not_a_pool_that_is_in_use(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("service.postgres.ACQUIRE_TIMEOUT_SECONDS", SOON_SECONDS)
+    monkeypatch.setattr("service.postgres.pool.ACQUIRE_TIMEOUT_SECONDS", SOON_SECONDS)
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

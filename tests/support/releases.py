@@ -47,7 +47,7 @@ _NEW_DOWNCASTERS = """DOWNCASTERS: Mapping[tuple[str, int], Upcaster] = {
 Changes = Mapping[str, Mapping[str, str]]  # by file: what stands there, and what stands there then
 
 WRITES_IT: Changes = {
-    "service/events.py": {_MODEL: _NEW_MODEL},
+    "service/events/models.py": {_MODEL: _NEW_MODEL},
     "service/upcasters.py": {f"\n{_UPCASTERS}": f"\n{_NEW_UPCASTERS}"},
 }
 READS_IT: Changes = {

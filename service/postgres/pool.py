@@ -1,4 +1,4 @@
-"""The border to PostgreSQL: a pool, typed rows, named statements. Only this file imports asyncpg.
+"""A pool of connections, and typed rows.
 
 Invariants: no session state is ever left on a connection, so everything works behind PgBouncer in
 transaction mode; every statement has a time limit; a database error leaves here as one of ours.
@@ -6,27 +6,16 @@ transaction mode; every statement has a time limit; a database error leaves here
 
 from __future__ import annotations
 
-import re
-import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from importlib.resources import files
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from typing_extensions import override
 
-from service.errors import (
-    ConfigurationError,
-    ConnectionLost,
-    Corrupt,
-    CustomersError,
-    RightMissing,
-    Unavailable,
-)
-from service.sqlstates import NOT_LET_IN, NOT_MIGRATED, NOT_PREPARED, REFUSED, is_lost
-from service.tls import is_of_our_files, why_no_tls
+from service.errors import ConfigurationError, ConnectionLost, Unavailable
+from service.postgres.driver_errors import LINK_BROKE, our_errors, unreachable
 
 Row = TypeVar("Row")
 # The driver's columns are untyped; the row's own constructor is where they get their types.
@@ -43,72 +32,7 @@ _UNREADABLE = (
     "CUSTOMERS_DATABASE_URL, a variable PG… of PostgreSQL's own, or a file that one of them names,"
     " has a value that cannot be used."
 )
-_CLOSED = "The database ended the link before it let us in: it stops, or refuses our certificate."
 _SET_ARGUMENT = "SELECT set_config($1, $2, true)"  # to the end of the transaction
-_RIGHT_MISSING = re.compile(r"(permission denied for|must be owner of) [a-z ]+ \"?[\w.-]+\"?")
-_LINK_BROKE = (
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what a link cut at a bad moment looks like
-    ConnectionError,
-    TimeoutError,
-)
-
-
-class ConstraintViolated(Corrupt):
-    """A named constraint refused a write; owners map `constraint`, its name, to their errors."""
-
-    def __init__(self, constraint: str) -> None:
-        super().__init__(f"constraint {constraint} was violated")
-        self.constraint = constraint
-
-
-@contextmanager
-def _our_errors() -> Iterator[None]:
-    """Every error of a statement that was sent, as one of ours.
-
-    The driver's own texts may quote values, which may be personal: those errors are not chained.
-    """
-    try:
-        yield
-    except asyncpg.PostgresError as error:
-        ours = _as_ours(error)
-        raise ours from (error if isinstance(ours, Unavailable) else None)
-    except _LINK_BROKE as error:
-        raise ConnectionLost("database_unavailable", "The database did not answer.") from error
-
-
-def _as_ours(error: asyncpg.PostgresError) -> CustomersError:
-    """Invariant: Corrupt is for values and definitions that are wrong, and stay so when tried
-    again; what is wrong with server or moment is Unavailable; a missing right is neither."""
-    state = error.sqlstate or ""
-    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
-        return ConstraintViolated(str(error.constraint_name))
-    if is_lost(state):
-        return ConnectionLost("database_unavailable", "The database did not answer.")
-    if state in NOT_MIGRATED:
-        return Unavailable("database_not_ready", "The database is not migrated.")
-    if state in NOT_PREPARED:
-        detail = (
-            f"The database loses prepared statements ({state}), as behind PgBouncer: set"
-            " CUSTOMERS_DATABASE_STATEMENT_CACHE=false."
-        )
-        return Unavailable("database_unavailable", detail)
-    if isinstance(error, asyncpg.InsufficientPrivilegeError):
-        return _right_missing(error)
-    # A plan from before a migration, in a transaction: the next one makes a new plan.
-    is_outdated = isinstance(error, asyncpg.InvalidCachedStatementError)
-    if is_outdated or state[:2] in REFUSED:
-        return Unavailable("database_unavailable", "The database refuses work.")
-    return Corrupt(f"the database refused a statement ({state})")
-
-
-def _right_missing(error: asyncpg.PostgresError) -> RightMissing:
-    """The server's text names what was refused, in English at least; any other text stays out."""
-    said = _RIGHT_MISSING.match(str(error))  # a detail may follow
-    return RightMissing(
-        f"The database refuses its user a right{f' ({said[0]})' if said else ''}: run `customers"
-        " migrate` as the database's owner, and grant the user the role of its process."
-    )
 
 
 class _Connection(asyncpg.Connection):
@@ -127,18 +51,18 @@ class Transaction:
 
     async def execute(self, sql: str, *arguments: object) -> str:
         """Run one statement, or a script when there are no arguments; the command tag."""
-        with _our_errors():
+        with our_errors():
             return await self._connection.execute(sql, *arguments)
 
     async def fetch(self, row: RowMaker[Row], sql: str, *arguments: object) -> list[Row]:
-        with _our_errors():
+        with our_errors():
             return [row(*record) for record in await self._connection.fetch(sql, *arguments)]
 
     async def copy_in(
         self, schema: str, table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
     ) -> None:
         """COPY rows into a table, in the columns' binary form."""
-        with _our_errors():
+        with our_errors():
             await self._connection.copy_records_to_table(
                 table, schema_name=schema, columns=list(columns), records=rows
             )
@@ -147,7 +71,7 @@ class Transaction:
         self, schema: str, table: str, columns: Sequence[str], pieces: Iterable[bytes]
     ) -> None:
         """The same of rows that are in COPY's binary form already; a piece may end anywhere."""
-        with _our_errors():
+        with our_errors():
             await self._connection.copy_to_table(
                 table,
                 schema_name=schema,
@@ -213,13 +137,13 @@ class Postgres:
             if self._is_exhausted():
                 detail = "Every connection to the database is in use."
                 raise Unavailable("overloaded", detail) from error
-            raise _unreachable(error) from error
-        except (asyncpg.PostgresError, *_LINK_BROKE, OSError) as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
+        except (asyncpg.PostgresError, *LINK_BROKE, OSError) as error:
+            raise unreachable(error) from error
         except ValueError:  # the driver could not read what it was given, and may repeat it
             raise ConfigurationError(_UNREADABLE) from None
         try:
-            with _our_errors():
+            with our_errors():
                 yield connection
         except ConnectionLost:
             with suppress(asyncpg.InterfaceError):  # the pool may have taken it back already
@@ -228,7 +152,7 @@ class Postgres:
         finally:
             # A statement that was cancelled is waited for; where the server does not let go of it,
             # the pool ends the link, and its complaint must not replace why we are leaving.
-            with suppress(asyncpg.PostgresError, *_LINK_BROKE):
+            with suppress(asyncpg.PostgresError, *LINK_BROKE):
                 await self._pool.release(connection, timeout=RELEASE_TIMEOUT_SECONDS)
 
     def _is_exhausted(self) -> bool:
@@ -311,36 +235,3 @@ class Postgres:
             finally:
                 if not connection.is_closed():
                     await connection.remove_listener(channel, on_notify)
-
-
-def _unreachable(error: Exception) -> CustomersError:
-    if isinstance(error, asyncpg.InsufficientPrivilegeError):
-        return _right_missing(error)
-    if isinstance(error, ssl.SSLError) and is_of_our_files(error):
-        return ConfigurationError("A certificate or key for PostgreSQL cannot be used.")
-    return Unavailable("database_unavailable", _why(error))
-
-
-def _why(error: Exception) -> str:
-    """There is no connection. Without names of hosts or users: callers may be told, too."""
-    match error:
-        case asyncpg.PostgresError(sqlstate=str(state)) if state[:2] in NOT_LET_IN:
-            return f"The database server {REFUSED[state[:2]]}."
-        case asyncpg.ConnectionDoesNotExistError() | ConnectionResetError():
-            return _CLOSED
-        case ssl.SSLError():
-            return why_no_tls(error, "The database")
-        case ConnectionError() if "rejected SSL" in str(error):
-            return "The database offers no TLS, which `sslmode` asks for."
-        case _:
-            return "The database cannot be reached."
-
-
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-
-
-def load_statements(package: str, file: str) -> Mapping[str, str]:
-    """The statements of `sql/FILE` in a package, by name; each begins with `-- name: NAME`."""
-    text = (files(package) / "sql" / file).read_text(encoding="utf-8")
-    pieces = _NAME.split(text)
-    return dict(zip(pieces[1::2], (piece.strip() for piece in pieces[2::2]), strict=True))
