@@ -1,7 +1,8 @@
 """Order messages per second from the topic to the log, with a backlog.
 
 Invariant: every message is a version of an order that nobody has recorded yet, and nothing else
-writes meanwhile, so the log's position counts what was recorded. Starting up is not counted.
+writes meanwhile, so the log's position counts what was recorded. Starting up is not counted: the
+processes wait for the messages, and record nothing before the last of these is in the topic.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from time import monotonic, time
 
 import orjson
@@ -33,9 +34,7 @@ async def measure_intake(
     figures: list[Figure] = []
     async with Postgres.connect(service.database_url, pool_size_max=2) as postgres:
         for processes in (1, 2):
-            await _publish(service, seeded.ids, messages)
-            tell(f"waiting in the topic: {messages:,} order messages")
-            figures.append(await _taken_in(service, postgres, messages, processes))
+            figures.append(await _taken_in(service, postgres, seeded.ids, messages, processes))
             tell(f"{figures[-1].title}: {figures[-1].value:,.0f} messages/s")
     return figures
 
@@ -68,7 +67,9 @@ def _orders(run: str, customers: Sequence[str], numbers: Sequence[int]) -> Itera
         yield Record(order_id.encode(), orjson.dumps(value), [], int(time() * 1_000))
 
 
-async def _taken_in(service: Service, postgres: Postgres, messages: int, processes: int) -> Figure:
+async def _taken_in(
+    service: Service, postgres: Postgres, customers: Sequence[str], messages: int, processes: int
+) -> Figure:
     start = await _position(postgres)
 
     async def look() -> Look:
@@ -76,11 +77,15 @@ async def _taken_in(service: Service, postgres: Postgres, messages: int, process
         return Look(monotonic(), position, position)
 
     async with AsyncExitStack() as stack:
+        running = await asyncio.gather(
+            *(stack.enter_async_context(service.role("intake")) for _ in range(processes))
+        )
+        await asyncio.sleep(JOINING_SECONDS)  # until they share the partitions
+        async with postgres.transaction() as held:
+            await held.fetch(int, SQL["hold_log"])
+            await _publish(service, customers, messages)
         watching = asyncio.create_task(watch(look, start + messages))
-        async with _held_back(postgres) if processes > 1 else nullcontext():
-            running = await asyncio.gather(
-                *(stack.enter_async_context(service.role("intake")) for _ in range(processes))
-            )
+        stack.callback(watching.cancel)
         since = await all_at_work(running, watching, _TAKEN_IN) if processes > 1 else 0.0
         looks = await watching
     done = done_in([each for each in looks if each.time >= since], start, start + messages)
@@ -89,15 +94,6 @@ async def _taken_in(service: Service, postgres: Postgres, messages: int, process
     target = INTAKE if processes > 1 else None
     name = f"intake_{processes}"
     return Figure(name, title, done.per_second, "messages/s", target=target)
-
-
-@asynccontextmanager
-async def _held_back(postgres: Postgres) -> AsyncIterator[None]:
-    """Nothing is recorded in the block, nor until those that started in it share the partitions."""
-    async with postgres.transaction() as transaction:
-        await transaction.fetch(int, SQL["hold_log"])
-        yield
-        await asyncio.sleep(JOINING_SECONDS)
 
 
 async def _position(postgres: Postgres) -> int:

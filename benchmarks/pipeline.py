@@ -90,6 +90,7 @@ async def _projections(
 
     async with AsyncExitStack() as stack:
         watching = asyncio.create_task(watch(look, segment.end))
+        stack.callback(watching.cancel)
         async with _held_back(postgres) if workers > 1 else nullcontext():
             running = await asyncio.gather(
                 *(stack.enter_async_context(service.role("projections")) for _ in range(workers))
