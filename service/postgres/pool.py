@@ -6,6 +6,7 @@ transaction mode; every statement has a time limit; a database error leaves here
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol, TypeAlias, TypeVar
@@ -222,16 +223,36 @@ class Postgres:
     async def listening(self, channel: str, heard: Callable[[], None]) -> AsyncIterator[None]:
         """Call `heard` on every NOTIFY to `channel` while the block runs; a hint that may get lost.
 
-        Behind PgBouncer in transaction mode nothing is ever heard; readers poll all the same.
+        Behind PgBouncer in transaction mode nothing is ever heard; readers poll all the same. So
+        they do where the link breaks meanwhile.
         """
 
         def on_notify(*_: object) -> None:
             heard()
 
         async with self._connection() as connection:
-            await connection.add_listener(channel, on_notify)
+            try:
+                await connection.add_listener(channel, on_notify)
+            except asyncio.CancelledError:
+                connection.terminate()  # it may listen already
+                raise
             try:
                 yield
             finally:
-                if not connection.is_closed():
-                    await connection.remove_listener(channel, on_notify)
+                await _stop_listening(connection, channel, on_notify)
+
+
+async def _stop_listening(
+    connection: PoolConnectionProxy[asyncpg.Record],
+    channel: str,
+    on_notify: Callable[[object, object, object, object], None],
+) -> None:
+    """Or end the link: one that went on listening would hear of every write to come."""
+    try:
+        async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
+            await connection.remove_listener(channel, on_notify)
+    except (asyncpg.PostgresError, *LINK_BROKE, asyncio.CancelledError) as error:
+        with suppress(asyncpg.InterfaceError):  # the pool may have taken it back already
+            connection.terminate()
+        if isinstance(error, asyncio.CancelledError):
+            raise

@@ -1,7 +1,7 @@
 """Hints that the log has grown, heard only by who has nothing to do.
 
 Invariant: a hint may get lost at any time, and everything works without any. Each one costs whoever
-appends, the database and us, so who publishes anyway does not ask for them.
+appends, the database and us, so who publishes all the time does not ask for them.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ class Hints:
         async with hints._listening:
             yield hints
 
-    async def begin(self) -> None:
-        """Harmless when repeated. Raises Unavailable."""
-        if not self._is_on:
-            await self._listening.enter_async_context(
-                self._postgres.listening(CHANNEL, self._heard)
-            )
-            self._is_on = True
+    async def begin(self) -> bool:
+        """Whether it has begun only now: what came before is to be looked for. Raises Unavailable.
+
+        Harmless when repeated.
+        """
+        if self._is_on:
+            return False
+        await self._listening.enter_async_context(self._postgres.listening(CHANNEL, self._heard))
+        self._is_on = True
+        return True
 
     async def end(self) -> None:
         """Harmless when repeated."""

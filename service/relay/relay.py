@@ -33,6 +33,7 @@ BATCH_EVENTS_MAX = 1_000  # times `batch_pages_max`; and PAGE_BYTES_MAX. Two bat
 BATCH_SECONDS_MIN = 0.02
 POLL_SECONDS_MIN = 0.005  # while there is something to do
 POLL_SECONDS_MAX = 0.05
+BUSY_SECONDS = 5.0  # without a pause; then nobody need tell us that there is more
 STANDBY_POLL_SECONDS = 0.25
 KEEP_SECONDS = 0.5  # between renewals of the lease
 CHECK_SECONDS = 2.0  # between looks at the topic
@@ -156,7 +157,7 @@ class Relay:
         self._published = standing.position
         self._metrics.begins(standing.position)
         laggards = Laggards()
-        poll_seconds = POLL_SECONDS_MIN
+        poll_seconds, idle_at = POLL_SECONDS_MIN, monotonic()
         events_max = self._batch_events_max
         prepared = await self._prepare(standing, events_max)
         while not self._stop.is_set():
@@ -165,10 +166,11 @@ class Relay:
                 due = laggards.due(standing, monotonic())
                 batch = with_watermarks(batch, standing, due, datetime.now(UTC))
             if batch.after == standing:
-                if poll_seconds == POLL_SECONDS_MAX:
-                    await hints.begin()
-                await self._idle(min(poll_seconds, WATERMARK_SECONDS) if laggards else poll_seconds)
+                if poll_seconds < POLL_SECONDS_MAX or not await hints.begin():
+                    seconds = min(poll_seconds, WATERMARK_SECONDS) if laggards else poll_seconds
+                    await self._idle(seconds)
                 poll_seconds = min(2 * poll_seconds, POLL_SECONDS_MAX)
+                idle_at = monotonic()
                 prepared = await self._prepare(standing, self._batch_events_max)
                 continue
             events_max = self._next_events_max(events_max, session, goes_on=goes_on)
@@ -179,7 +181,8 @@ class Relay:
                 await session.publish(batch)
             standing = batch.after
             self._observe(batch)
-            await hints.end()
+            if began - idle_at > BUSY_SECONDS:
+                await hints.end()
             poll_seconds = POLL_SECONDS_MIN
             rest_seconds = began + BATCH_SECONDS_MIN - monotonic()
             if not goes_on and rest_seconds > 0:

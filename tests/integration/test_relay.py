@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from time import monotonic
 
@@ -113,22 +113,75 @@ async def test_everything_works_with_every_notification_lost(
         assert await eventually(world.all_is_recorded) < 10
 
 
+@dataclass
+class Heard:
+    """How often relays began to listen, and ended it."""
+
+    begun: int = 0
+    ended: int = 0
+    has_begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
+    heard, begin, end = Heard(), Hints.begin, Hints.end
+
+    async def begin_and_tell(hints: Hints) -> bool:
+        is_new = await begin(hints)
+        heard.begun += is_new
+        heard.has_begun.set()
+        return is_new
+
+    async def end_and_tell(hints: Hints) -> None:
+        await end(hints)
+        heard.ended += 1
+
+    monkeypatch.setattr(Hints, "begin", begin_and_tell)
+    monkeypatch.setattr(Hints, "end", end_and_tell)
+    return heard
+
+
 async def test_a_relay_with_nothing_to_do_hears_that_the_log_has_grown(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("POLL_SECONDS_MIN", "POLL_SECONDS_MAX", "WATERMARK_SECONDS"):
         monkeypatch.setattr(f"service.relay.relay.{name}", 3_600.0)
-    begin, has_begun = Hints.begin, asyncio.Event()
-
-    async def begin_and_tell(hints: Hints) -> None:
-        await begin(hints)
-        has_begun.set()
-
-    monkeypatch.setattr(Hints, "begin", begin_and_tell)
     async with running(world.relay()), asyncio.timeout(20):
-        await has_begun.wait()
+        await heard.has_begun.wait()
         await world.append(1)
         await eventually(world.all_is_recorded)
+    assert (heard.begun, heard.ended) == (1, 0)
+
+
+async def test_a_relay_that_always_publishes_does_not_listen(
+    world: World, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.relay.relay.BUSY_SECONDS", -1.0)
+    async with running(world.relay()):
+        for turn in range(1, 4):
+            await eventually(lambda turn=turn: is_true(heard.begun == turn))
+            await world.append(1)
+            await eventually(world.all_is_recorded)
+    assert heard.ended >= 3
+
+
+async def test_a_link_that_breaks_while_a_relay_listens_breaks_nothing_off(
+    world: World, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.relay.relay.BUSY_SECONDS", -1.0)
+    async with running(world.relay()):
+        await heard.has_begun.wait()
+        ended = await world.postgres.fetch(
+            bool,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND query LIKE 'LISTEN %'",
+        )
+        assert ended == [True]
+        for _ in range(2):
+            await world.append(1)
+            await eventually(world.all_is_recorded)
+    assert world.observed.failures == []
+    assert len(world.observed.begun) == 1
 
 
 async def test_batches_are_kept_apart_where_there_is_no_backlog(
@@ -136,11 +189,13 @@ async def test_batches_are_kept_apart_where_there_is_no_backlog(
 ) -> None:
     monkeypatch.setattr("service.relay.relay.BATCH_SECONDS_MIN", APART_SECONDS)
     async with running(world.relay()):
+        await world.append(1)
+        await eventually(world.all_is_recorded)
         began = monotonic()
-        for _ in range(4):
+        for _ in range(3):
             await world.append(1)
             await eventually(world.all_is_recorded)
-        assert monotonic() - began >= 3 * APART_SECONDS
+        assert monotonic() - began >= 2 * APART_SECONDS
 
 
 @dataclass
