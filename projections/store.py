@@ -138,7 +138,7 @@ class Store:
         }
 
     async def write(self, rows: Rows, moves: Sequence[Move]) -> None:
-        """Write a batch. One round trip, unless somebody is parked or deleted in it.
+        """Write a batch. One round trip, unless a tag is new, or somebody is parked or deleted.
 
         Raises CheckpointLost, Contended, Unavailable; Corrupt where the database refuses a value.
         """
@@ -164,10 +164,11 @@ class Store:
 
     async def probe(self) -> None:
         """Write nothing, everywhere. Raises Corrupt where it is not a value that is refused."""
+        nothing = Rows()
+        arguments = [*_basics(nothing, []), *self._listing(nothing), *self._counted(nothing)]
+        await self._postgres.execute(self._sql["apply_all"], *arguments)
         async with self._postgres.transaction() as transaction:
-            await transaction.execute(self._sql["apply"], *_basics(Rows(), []))
-            await transaction.execute(self._sql["apply_listing"], *self._listing(Rows()))
-            await transaction.execute(self._sql["apply_counts"], *[()] * 7)
+            await self.write_in(transaction, nothing, [])
 
     async def _apply(self, transaction: Transaction, rows: Rows, moves: Sequence[Move]) -> None:
         """With deletions, the orders come after them: rows that are known move to the reference

@@ -62,7 +62,9 @@ SELECT {schema}.apply_counts($1, $2, $3, $4, $5, $6, $7);
 
 -- name: apply_all
 -- The three in one statement, hence in one transaction without a round trip of its own for its
--- beginning, each part and its end. Counters come last here too.
+-- beginning, each part and its end. Each sees what those before it have written, as every statement of
+-- a volatile function does. They are called from left to right, so counters come last here too; were
+-- they not, writers would hold each other up for longer, and nothing else.
 SELECT {schema}.apply(
            $1, $2, $3, $4, $5, $6, $7,
            string_to_array($8, E'\n'), string_to_array($9, E'\n'), $10, $11, $12,
