@@ -12,11 +12,11 @@ from service.customer import Customer
 from service.identifiers import CustomerId
 
 CACHED_CUSTOMERS_MAX = 10_000
-CACHED_BYTES_MAX = 32 * 1024 * 1024  # of them, by `_weight`; one may take 300 kB
+CACHED_BYTES_MAX = 32 * 1024 * 1024  # of all states, by `_weight`; one may take 300 kB
 
 
 class StateCache:
-    """The states that were used last. Invariant: at most CACHED_CUSTOMERS_MAX and _BYTES_MAX."""
+    """The states that were kept last. Invariant: at most CACHED_CUSTOMERS_MAX and _BYTES_MAX."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[CustomerId, tuple[Customer, int]] = OrderedDict()

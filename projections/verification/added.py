@@ -117,9 +117,10 @@ class _Judge:
     def _judge_version(self, stream: _Stream, replay: _Replay, due: int) -> None:
         who, applied = stream.customer_id, stream.applied
         if stream.heard > applied or stream.parked_version is not None:
-            self.done.parked += 1
+            is_parked = stream.parked_version is not None
+            self.done.parked += is_parked
             detail = f"parked before version {stream.parked_version}: {stream.parked_reason}"
-            if stream.parked_version is None:
+            if not is_parked:
                 detail = f"waits after version {applied}, and is not parked"
             self.add("different", detail, who, replay.next_position)
         elif applied > stream.version:

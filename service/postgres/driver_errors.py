@@ -1,7 +1,7 @@
 """What the driver raises, as errors of ours.
 
-Invariant: the driver's own texts may quote values, names of hosts or users: none of them leaves
-here.
+Invariant: the driver's own texts may quote values, names of hosts or users: none of them gets into
+ours, but for the name of what a right is missing for.
 """
 
 from __future__ import annotations

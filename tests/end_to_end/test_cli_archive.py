@@ -222,7 +222,8 @@ async def test_what_needs_all_of_the_log_ends_with_one_sentence(installed: Insta
         done = await installed.run(*arguments)
         assert done.returncode == 2, (arguments, done.stderr)
         assert sentence in done.stderr
-        assert "customers log attach" in done.stderr
+        assert "with `customers log attach`." in done.stderr
+        assert "attach`.." not in done.stderr
         assert "Traceback" not in done.stderr
     exported = await installed.run("export", str(installed.folder / "later"), "--from", "90")
     assert exported.returncode == 0, exported.stderr
