@@ -131,6 +131,9 @@ class Runner:
                 await self._failed(error)
                 if self._stop.is_set():
                     return
+                if await self._has_followed():
+                    await feed.lost(batch)
+                    return
             else:
                 self._succeeded()
                 self._is_outpaced = False
@@ -145,6 +148,13 @@ class Runner:
         if now >= self._follow_at:
             self._follow_at = now + FOLLOW_SECONDS
             await self._checkpoints.follow()
+
+    async def _has_followed(self) -> bool:
+        """Whether another version is read now. The one in hand may be gone, tables and all; but
+        nobody knows while the database does not answer."""
+        with suppress(Unavailable):
+            return await self._checkpoints.follow()
+        return False
 
     def _outpaced(self) -> None:
         """Another worker has applied what was in hand: once is a partition that moved."""

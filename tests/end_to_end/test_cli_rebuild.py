@@ -81,6 +81,20 @@ async def test_built_gone_over_to_and_back(installed: Installation) -> None:
     await installed.model.assert_exact()
 
 
+async def test_a_worker_that_still_feeds_what_was_dropped_goes_over(
+    installed: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not looked yet which version is read, and its next batch finds no table."""
+    monkeypatch.setattr("projections.runner.FOLLOW_SECONDS", 3_600.0)
+    await append_history(installed.model.appender, a_history(Random(2), steps=30), prefix="b_")
+    await eventually(installed.model.is_up_to_date)
+    assert (await installed.prints())["isRead"]
+    assert await installed.prints("--drop-old") == {"droppedVersion": 1}
+    await append_history(installed.model.appender, a_history(Random(3), steps=30), prefix="c_")
+    await eventually(installed.model.is_up_to_date)
+    await installed.model.assert_exact()
+
+
 async def test_what_differs_is_told_and_not_gone_over_to(installed: Installation) -> None:
     customer_id = await a_customer(installed.model, tags=1)
     await eventually(installed.model.is_up_to_date)
