@@ -13,11 +13,10 @@ from contextlib import asynccontextmanager, suppress
 from projections.checkpoint import LOG_PARTITION, Checkpoints, Move, Place
 from projections.feed import BATCH_EVENTS_MAX, NOTHING, Batch
 from service.errors import Corrupt
-from service.event_log import EventLog
+from service.event_log import CHANNEL, EventLog
 from service.events import Position
 from service.postgres import Postgres
 
-CHANNEL = "customers_log"
 POLL_SECONDS_MIN = 0.005  # while there is something to do
 POLL_SECONDS_MAX = 0.1
 STANDBY_SECONDS = 1.0  # between looks at whether the worker that is ahead still moves

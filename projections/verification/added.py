@@ -117,11 +117,11 @@ class _Judge:
     def _judge_version(self, stream: _Stream, replay: _Replay, due: int) -> None:
         who, applied = stream.customer_id, stream.applied
         if stream.heard > applied or stream.parked_version is not None:
-            is_parked = stream.parked_version is not None
-            self.done.parked += is_parked
-            detail = f"parked before version {stream.parked_version}: {stream.parked_reason}"
-            if not is_parked:
+            if stream.parked_version is None:
                 detail = f"waits after version {applied}, and is not parked"
+            else:
+                self.done.parked += 1
+                detail = f"parked before version {stream.parked_version}: {stream.parked_reason}"
             self.add("different", detail, who, replay.next_position)
         elif applied > stream.version:
             detail = f"applied up to version {applied}, and the log ends at {stream.version}"

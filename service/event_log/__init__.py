@@ -31,6 +31,7 @@ from service.snapshots import Snapshot
 from service.vault import Vault
 
 __all__ = [
+    "CHANNEL",
     "NO_DATA",
     "SQL",
     "Append",
@@ -46,6 +47,7 @@ __all__ = [
     "StreamHead",
 ]
 
+CHANNEL = "customers_log"  # of the NOTIFY that the log has grown
 PAGE_EVENTS_MAX = 1_000
 PAGE_BYTES_MAX = 4 * 1024 * 1024  # of JSON; 2,000 events of a usual size are half of it
 TENANT_PAGE_BYTES_MAX = 512 * 1024  # what a process opens before others get their turn

@@ -12,11 +12,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from service.errors import RightMissing, Unavailable
-from service.event_log import EventLog
+from service.event_log import CHANNEL, EventLog
 from service.events import Position
 from service.postgres import Postgres
 
-CHANNEL = "customers_log"
 POLL_SECONDS = 0.05  # between two looks at most
 STEP_SECONDS = 0.02  # and at least: commits that come close together wake everybody once
 RETRY_SECONDS = 0.5

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from service.event_log import CHANNEL
 from service.postgres import Postgres
-
-CHANNEL = "customers_log"
 
 
 class Hints:
