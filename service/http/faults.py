@@ -88,7 +88,9 @@ def _body_faults(error: ErrorDetails) -> Iterator[Fault]:
 def _query_fault(error: ErrorDetails) -> Fault:
     if error["type"] == "extra_forbidden":
         return Fault(
-            _shown(str(error["loc"][0])), "unknown_parameter", "There is no such parameter here."
+            shown_name(str(error["loc"][0])),
+            "unknown_parameter",
+            "There is no such parameter here.",
         )
     name = str(error["loc"][0]) if error["loc"] else _OF_TWO_PARAMETERS[error["type"]]
     return Fault(name, *_code_and_detail(error))
@@ -107,8 +109,9 @@ def _code_and_detail(error: ErrorDetails) -> tuple[str, str]:
 def _pointer_part(part: str | int) -> str:
     if isinstance(part, int):
         return str(part)
-    return _shown(part).replace("~", "~0").replace("/", "~1")
+    return shown_name(part).replace("~", "~0").replace("/", "~1")
 
 
-def _shown(name: str) -> str:
+def shown_name(name: str) -> str:
+    """A name that the caller made up is told only where it tells of nobody."""
     return name if _NAME.fullmatch(name) else _HIDDEN

@@ -7,7 +7,6 @@ Limits are in characters. An error names a code and never repeats the value.
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Annotated, TypeAlias
 
@@ -156,7 +155,7 @@ def _value_fault(value: object) -> tuple[str, str] | None:
         if "\0" in value:
             return "invalid_characters", "There is a character that is not allowed."
     elif isinstance(value, int | float):
-        if not (math.isfinite(value) and abs(value) <= INTEGER_MAX):
+        if not -INTEGER_MAX <= value <= INTEGER_MAX:  # nor is NaN
             return "out_of_range", "The number is outside of what 64 bits hold."
     elif value is not None:
         return "invalid_type", "Only strings, numbers, booleans and null are allowed here."

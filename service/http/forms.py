@@ -26,9 +26,16 @@ def check_same_origin(request: web.BaseRequest) -> None:
     if site is not None:
         is_ours = site in _OWN_SITES
     else:
-        is_ours = origin is None or urlsplit(origin).netloc == request.headers.get(hdrs.HOST)
+        is_ours = origin is None or _host_of(origin) == request.headers.get(hdrs.HOST, "")
     if not is_ours:
         raise Refused("bad_request", "This form was sent from another site.")
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # no browser's
+        return None
 
 
 async def read_form(request: web.BaseRequest, held: Held) -> dict[str, str]:

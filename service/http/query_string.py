@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 
 from service.errors import Fault
-from service.http.faults import query_faults
+from service.http.faults import query_faults, shown_name
 from service.http.problem_kinds import ProblemCode
 from service.http.problems import Refused
 
@@ -39,7 +39,8 @@ class QueryReader:
             if name in self._repeatable:
                 given[name] = [*given.get(name, ()), value]
             elif name in given:
-                faults.append(Fault(name, "repeated_parameter", "This may be given only once."))
+                detail = "This may be given only once."
+                faults.append(Fault(shown_name(name), "repeated_parameter", detail))
             else:
                 given[name] = value
         try:

@@ -137,6 +137,7 @@ async def test_who_signs_out_is_out(shared_api: Api) -> None:
         {"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1"},
         {"Origin": "https://elsewhere.example.com"},
         {"Origin": "null"},
+        {"Origin": "http://["},
     ],
 )
 async def test_forms_of_other_sites_are_refused(

@@ -176,6 +176,8 @@ async def test_bodies_that_are_no_customer(
         (rb'"metadata": {"a": 1e400}', {"/metadata/a": "out_of_range"}),
         (rb'"metadata": {"a": -1e400}', {"/metadata/a": "out_of_range"}),
         (b'"metadata": {"a": %d}' % 2**70, {"/metadata/a": "out_of_range"}),
+        (b'"metadata": {"a": 1' + b"0" * 400 + b"}", {"/metadata/a": "out_of_range"}),
+        (b'"metadata": {"a": -1' + b"0" * 400 + b"}", {"/metadata/a": "out_of_range"}),
         (b'"metadata": {"a": 1' + b"0" * 5000 + b"}", {"": "out_of_range"}),
         (b'"active": 1' + b"0" * 300, {"/active": "invalid_type"}),
     ],

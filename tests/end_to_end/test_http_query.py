@@ -68,6 +68,12 @@ async def test_values_that_cannot_be_used(
     assert answer.fault_codes == faults
 
 
+async def test_a_name_that_may_be_somebodys_is_not_told(shared_api: Api) -> None:
+    answer = await shared_api.get("/user?jane@example.com=1&jane@example.com=2")
+    assert (answer.status, answer.code) == (400, "unknown_parameter")
+    assert b"jane" not in answer.body
+
+
 @pytest.mark.parametrize(
     "query",
     ["page=9007199254740991", "display=100&page=9007199254740991", "sort=totalSpent:desc,email",
