@@ -6,6 +6,7 @@ sent again after a lost connection changes nothing: what was recorded is then a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -27,8 +28,6 @@ Outcome: TypeAlias = Literal[
 ]
 """What became of a message. `refused`: the database does not take what it says."""
 
-_Answer: TypeAlias = Outcome | Literal["again"]
-
 SQL = load_statements("service", "order_intake.sql")
 
 
@@ -44,23 +43,17 @@ class Recorder:
         Raises Corrupt where the database takes no orders at all.
         """
         outcomes: list[Outcome] = ["refused"] * len(messages)
-        waiting: Sequence[int] = range(len(messages))
-        while waiting:
-            again: list[int] = []
-            answers = await self._judge([messages[number] for number in waiting])
-            for number, answer in zip(waiting, answers, strict=True):
-                if answer == "again":
-                    again.append(number)
-                else:
-                    outcomes[number] = answer
-            waiting = again
+        for places in _turns(messages):
+            judged = await self._judge([messages[place] for place in places])
+            for place, outcome in zip(places, judged, strict=True):
+                outcomes[place] = outcome
         return outcomes
 
     async def probe(self) -> None:
         """Record nothing. Raises where the database takes no orders from us."""
         await self._call([])
 
-    async def _judge(self, messages: Sequence[OrderMessage]) -> list[_Answer]:
+    async def _judge(self, messages: Sequence[OrderMessage]) -> list[Outcome]:
         """Where the database refuses a batch, only the message that is at fault may suffer."""
         try:
             return await self._call(messages)
@@ -71,7 +64,7 @@ class Recorder:
         middle = len(messages) // 2
         return [*await self._judge(messages[:middle]), *await self._judge(messages[middle:])]
 
-    async def _call(self, messages: Sequence[OrderMessage]) -> list[_Answer]:
+    async def _call(self, messages: Sequence[OrderMessage]) -> list[Outcome]:
         answers = await self._postgres.fetch_one(
             _answers, SQL["record_orders"], *_columns(messages)
         )
@@ -79,18 +72,25 @@ class Recorder:
         return answers
 
 
-def _answers(outcomes: list[_Answer]) -> list[_Answer]:
+def _answers(outcomes: list[Outcome]) -> list[Outcome]:
     return outcomes
 
 
+def _turns(messages: Sequence[OrderMessage]) -> Sequence[Sequence[int]]:
+    """The places of the first messages about each order, of the second ones, and so on."""
+    turns: list[list[int]] = []
+    before: Counter[tuple[str, str]] = Counter()
+    for place, message in enumerate(messages):
+        name = message.tenant, message.order_id
+        if before[name] == len(turns):
+            turns.append([])
+        turns[before[name]].append(place)
+        before[name] += 1
+    return turns
+
+
 def _columns(messages: Sequence[OrderMessage]) -> tuple[object, ...]:
-    """The arguments of log.record_orders."""
-    named: set[tuple[str, str]] = set()
-    is_repeat: list[bool] = []
-    for message in messages:
-        name = message[:2]
-        is_repeat.append(name in named)
-        named.add(name)
+    """The arguments of log.record_orders: messages about as many orders."""
     tenants, orders, versions, customers, digests, data, meta = (
         zip(*messages, strict=True) if messages else ((),) * len(OrderMessage._fields)
     )
@@ -103,7 +103,7 @@ def _columns(messages: Sequence[OrderMessage]) -> tuple[object, ...]:
         [new_event_key() for _ in messages],
         "\n".join(data),
         "\n".join(meta),
-        is_repeat,
+        [False] * len(messages),  # none is about the same order as one before it
         OrderRecorded.type,
         OrderRecorded.schema_version,
     )
