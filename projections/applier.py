@@ -56,29 +56,30 @@ class Applier:
     async def _apply(self, groups: _Groups, moves: Sequence[Move]) -> None:
         for _ in range(ATTEMPTS_MAX):
             presents = await self._store.present(groups) if groups else {}
-            folded = _fold(groups, presents)
-            if folded.gaps:
-                for customer_id in folded.gaps:
-                    await self._heal(groups[customer_id], presents[customer_id])
-                continue
-            if folded.lacking:
-                await self._complete(folded, groups, presents)
             try:
-                await self._store.write(folded.rows, moves)
+                folded = _fold(groups, presents)
+                if not folded.gaps:
+                    await self._complete(folded, groups, presents)
+                    await self._store.write(folded.rows, moves)
             except Contended:
                 continue
             except Corrupt as error:
-                if not await self._apply_apart(groups, moves, error):
-                    continue
-            else:
+                if await self._apply_apart(groups, moves, error):
+                    return
+                continue
+            if not folded.gaps:
                 self._observe(folded)
-            return
+                return
+            for customer_id in folded.gaps:
+                await self._heal(groups[customer_id], presents[customer_id])
         raise Unavailable("database_unavailable", "Others keep changing the same customers.")
 
     async def _complete(
         self, folded: _Folded, groups: _Groups, presents: Mapping[str, Present]
     ) -> None:
         """Fold anew those whose roll-ups take all of their orders."""
+        if not folded.lacking:
+            return
         lacking = {customer_id: presents[customer_id] for customer_id in folded.lacking}
         for customer_id, present in (await self._store.with_all_orders(lacking)).items():
             folded.rows.add(fold(groups[customer_id], present))
@@ -111,7 +112,7 @@ class Applier:
         return chunk
 
     async def _apply_apart(self, groups: _Groups, moves: Sequence[Move], error: Corrupt) -> bool:
-        """The database refused something: whatever it was, only its customer may suffer.
+        """Something cannot be written: whatever it is, only its customer may suffer.
 
         False where somebody else has changed that one meanwhile: apply again.
         """

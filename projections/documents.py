@@ -99,15 +99,18 @@ def read_document(text: str) -> Document:
 
 
 def written(document: Document) -> tuple[str, str]:
-    """JSON of the document, and of its line in a list."""
+    """JSON of the document, and of its line in a list. Raises Corrupt for a sum beyond 64 bits."""
     fields: Mapping[str, object] = cast("dict[str, object]", document)
     item = {name: fields[name] for name in ITEM_FIELDS}
     metadata = document["metadata"]
-    if metadata and any(type(value) in _NUMBERS for value in metadata.values()):
-        whole = to_json(document, inf_nan_mode="null")  # writes numbers as the models do
-    else:
-        whole = orjson.dumps(document)
-    return whole.decode(), orjson.dumps(item).decode()
+    try:
+        if metadata and any(type(value) in _NUMBERS for value in metadata.values()):
+            whole = to_json(document, inf_nan_mode="null")  # writes numbers as the models do
+        else:
+            whole = orjson.dumps(document)
+        return whole.decode(), orjson.dumps(item).decode()
+    except orjson.JSONEncodeError as error:
+        raise Corrupt("a sum of money is too large") from error
 
 
 def listing(document: Document) -> Listing:
