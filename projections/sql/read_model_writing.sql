@@ -67,7 +67,8 @@ BEGIN
     UPDATE {schema}.customer AS held
     SET version = new.version, position = new.position, document = new.document, item = new.item
     FROM unnest(c_id, c_old, c_version, c_position, c_document, c_item) AS new (id, old, version, position, document, item)
-    WHERE held.id = new.id AND held.version = new.old;
+    WHERE held.id = new.id AND held.version = new.old
+      AND (new.version > new.old OR held.document IS NOT NULL);  -- nobody is hidden twice
     GET DIAGNOSTICS changed = ROW_COUNT;
     IF changed < cardinality(c_id) THEN
         INSERT INTO {schema}.customer (id, tenant, version, position, document, item)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from random import Random
 
 import pytest
 
 from projections.checkpoint import LOG_PARTITION
+from projections.customers import Incoming, Present
 from projections.log_feed import LogSource
+from projections.store import Store
 from service.event_log import EventLog
-from service.events import CustomerTagged, Position
+from service.events import CustomerDeleted, CustomerTagged, OrderRecorded, Position
+from tests.support.histories import an_order
 from tests.support.logs import a_change, a_creation
+from tests.support.parking import a_customer, parked, spoil
 from tests.support.projections import (
     Projected,
     a_history,
@@ -130,6 +135,61 @@ async def test_what_the_log_feeds_is_bounded_in_bytes(
         await world.assert_exact()
 
 
+async def test_who_is_parked_and_deleted_is_taken_off_the_counts_once(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By one of two workers who have both read what is shown before either writes."""
+    async with projected(database) as world:
+        customer_id = await a_customer(world, tags=3)
+        await a_customer(world, tags=3, email="john@example.com")
+        await spoil(world.postgres, customer_id, 3)
+        await world.catch_up()
+        deleting = a_change(customer_id, 4, CustomerDeleted())
+        await world.appender.append(deleting._replace(closes_stream=True))
+        deletion = (await EventLog(world.postgres, VAULT).page(Position(8)))[-1:]
+        have_read = asyncio.Barrier(2)
+        present = Store.present
+
+        async def read_together(
+            self: Store, groups: Mapping[str, Sequence[Incoming]]
+        ) -> dict[str, Present]:
+            found = await present(self, groups)
+            if found[customer_id].document is not None:
+                await have_read.wait()
+            return found
+
+        monkeypatch.setattr(Store, "present", read_together)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            for _ in range(2):
+                group.create_task(world.applier().apply(deletion, []))
+        counted = await world.postgres.fetch(int, "SELECT sum(count)::integer FROM read_model.day")
+        assert counted == [1]
+        assert (await shown(world.postgres)).profiles.keys().isdisjoint({customer_id})
+
+
+@pytest.mark.parametrize("batch_events_max", [100, 1_000])
+async def test_a_sum_beyond_64_bits_stops_its_customer_and_nobody_else(
+    database: str, batch_events_max: int
+) -> None:
+    async with projected(database) as world:
+        rich, other = await a_customer(world, tags=0), a_creation("john@example.com")
+        events = [
+            OrderRecorded(order=an_order(f"ord_{number}", 1, total=2**62)) for number in range(5)
+        ]
+        appended = [a_change(rich, 1 + place, event) for place, event in enumerate(events)]
+        for each in [*appended, other]:
+            await world.appender.append(each)
+        async with running(world.runner(batch_events_max=batch_events_max)):
+            await eventually(world.is_up_to_date)
+        assert [(each.customer_id, each.reason) for each in await parked(world)] == [
+            (rich, "refused")
+        ]
+        spent = await world.postgres.fetch(
+            int, "SELECT total_spent FROM read_model.activity ORDER BY total_spent"
+        )
+        assert spent == [0, 2**62]
+
+
 async def test_a_lost_key_stops_its_customer_and_nobody_else(database: str) -> None:
     async with projected(database) as world:
         await append_history(world.appender, a_history(Random(5), steps=60))
@@ -138,7 +198,7 @@ async def test_a_lost_key_stops_its_customer_and_nobody_else(database: str) -> N
         )
         await world.postgres.execute("DELETE FROM vault.customer_key WHERE customer_id = $1", lost)
         await world.catch_up()
-        parked = await world.postgres.fetch(str, "SELECT customer_id FROM projection.parked")
-        shown = await world.postgres.fetch_one(int, "SELECT count(*) FROM read_model.profile")
-    assert parked == [lost]
-    assert shown
+        stopped = await world.postgres.fetch(str, "SELECT customer_id FROM projection.parked")
+        listed = await world.postgres.fetch_one(int, "SELECT count(*) FROM read_model.profile")
+    assert stopped == [lost]
+    assert listed
