@@ -10,10 +10,13 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
+import structlog
+from typing_extensions import override
+
 from projections.applier import Applier
 from projections.checkpoint import Checkpoints, Projection
 from projections.log_feed import LogSource
-from projections.observing import NoMetrics
+from projections.observing import NoMetrics, ProjectionMetrics
 from projections.runner import Runner
 from projections.store import Store
 from projections.versions import kept_up_to_date
@@ -24,15 +27,29 @@ from service.postgres import Postgres
 LOOK_SECONDS = 5.0  # between looks at which versions are kept
 
 
+class _Told(NoMetrics):
+    """Nobody reads the version, so nobody would notice that it stands still."""
+
+    @override
+    def failed(self, code: str) -> None:
+        structlog.get_logger().warning("keeping_broke_off", code=code)
+
+
 def log_runner(
-    postgres: Postgres, log: EventLog, projection: Projection, *, default_currency: str
+    postgres: Postgres,
+    log: EventLog,
+    projection: Projection,
+    *,
+    default_currency: str,
+    metrics: ProjectionMetrics | None = None,
 ) -> Runner:
     """Feeds a version from the log. Once it is read, its runner ends with ConfigurationError."""
     projection = replace(projection, is_unread=True)
     checkpoints = Checkpoints(postgres, projection)
     store = Store(postgres, projection, default_currency=default_currency)
     source = LogSource(postgres, log, checkpoints)
-    return Runner(source, Applier(store, log, NoMetrics()), log, checkpoints)
+    metrics = metrics or NoMetrics()
+    return Runner(source, Applier(store, log, metrics), log, checkpoints, metrics=metrics)
 
 
 class Kept:
@@ -45,12 +62,17 @@ class Kept:
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Feed what is kept until stopped; what goes wrong is tried again."""
+        """Feed what is kept until stopped; what goes wrong is told, and tried again."""
         while not self._stop.is_set():
-            with suppress(Unavailable, Corrupt, ConfigurationError):
+            try:
                 kept = await self._kept()
                 if kept is not None:
                     await self._feed(kept)
+            except ConfigurationError:
+                pass  # it is read by now, and others feed it
+            except (Unavailable, Corrupt) as error:
+                code = error.code if isinstance(error, Unavailable) else "corrupt"
+                structlog.get_logger().warning("keeping_broke_off", code=code, detail=str(error))
             await self._pause()
 
     def stop(self) -> None:
@@ -63,7 +85,11 @@ class Kept:
     async def _feed(self, kept: Projection) -> None:
         """Until it is no longer kept."""
         runner = log_runner(
-            self._postgres, self._log, kept, default_currency=self._default_currency
+            self._postgres,
+            self._log,
+            kept,
+            default_currency=self._default_currency,
+            metrics=_Told(),
         )
         feeding = asyncio.create_task(runner.run())
         try:

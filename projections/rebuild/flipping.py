@@ -110,15 +110,16 @@ async def _come_near(postgres: Postgres, old: Projection, new: Projection) -> No
 
 async def _go_over(transaction: Transaction, old: Projection, new: Projection) -> None:
     await _check(transaction, {old.version: {"active"}, new.version: {"building", "kept"}})
+    (amendment,) = await transaction.fetch(int, SQL["amend"], new.version)
+    await transaction.execute(SQL["outdate_different"], new.version, amendment)
+    await _keep_differences(transaction, old, new)
     await transaction.execute(SQL["lock_feeds"])
     shown = await transaction.fetch(int, SQL["places"], old.version)
     await _wait_for(transaction, new, max(shown, default=0))
     await _hand_over(transaction, old, new)
     await transaction.execute(SQL["set_state"], old.version, "kept")
     await transaction.execute(SQL["set_state"], new.version, "active")
-    (amendment,) = await transaction.fetch(int, SQL["amend"], new.version)
-    await transaction.execute(SQL["outdate_states"], old.version, new.version, amendment)
-    await _forget_build(transaction, new.version)
+    await transaction.execute(SQL["outdate_parked"], old.version, new.version, amendment)
     await _replace_views(transaction, new)
 
 
@@ -129,6 +130,14 @@ async def _replace_views(transaction: Transaction, new: Projection) -> None:
             await transaction.execute(statements("read_model.sql", new.version)["views"])
     except TimeoutError as error:
         raise Unavailable("database_unavailable", "Readers hold on to what they read.") from error
+
+
+async def _keep_differences(transaction: Transaction, old: Projection, new: Projection) -> None:
+    """Those of `new` are those of `old` from now on: the way back needs them."""
+    for statement in (SQL["forget_build"], SQL["forget_ranges"]):
+        await transaction.execute(statement, new.version)
+    await transaction.execute(BUILD["forget_differences"], old.version)
+    await transaction.execute(SQL["hand_differences_over"], new.version, old.version)
 
 
 async def _forget_build(transaction: Transaction, version: int) -> None:

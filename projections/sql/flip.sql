@@ -68,14 +68,23 @@ UPDATE projection.amendment SET number = (
 ) WHERE projection = 'customers' AND version = $1
 RETURNING number;
 
--- name: outdate_states
--- Of those whom the two versions may show differently, where there is a topic of states.
+-- name: outdate_different
+-- The states of those whom two versions show differently, where there is a topic of states. There may be
+-- very many of them: before anybody waits for us.
 INSERT INTO projection.outdated_state (customer_id, amendment)
-SELECT customer_id, $3::bigint FROM (
-    SELECT customer_id FROM projection.rebuild_difference WHERE version = $2
-    UNION SELECT customer_id FROM projection.parked WHERE projection = 'customers' AND version IN ($1, $2)
-) AS changed
-WHERE EXISTS (SELECT FROM projection.checkpoint WHERE projection = 'states')
+SELECT customer_id, $2::bigint FROM projection.rebuild_difference
+WHERE version = $1 AND EXISTS (SELECT FROM projection.checkpoint WHERE projection = 'states')
+ON CONFLICT ON CONSTRAINT outdated_state_pk DO UPDATE SET amendment = excluded.amendment;
+
+-- name: hand_differences_over
+UPDATE projection.rebuild_difference SET version = $2 WHERE version = $1;
+
+-- name: outdate_parked
+-- The same of those who are parked in one of them, once nobody can be any more.
+INSERT INTO projection.outdated_state (customer_id, amendment)
+SELECT DISTINCT customer_id, $3::bigint FROM projection.parked
+WHERE projection = 'customers' AND version IN ($1, $2)
+  AND EXISTS (SELECT FROM projection.checkpoint WHERE projection = 'states')
 ON CONFLICT ON CONSTRAINT outdated_state_pk DO UPDATE SET amendment = excluded.amendment;
 
 -- name: forget_build

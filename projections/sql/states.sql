@@ -68,7 +68,7 @@ SELECT id FROM read_model.customer WHERE id > $1 AND position <= $2 ORDER BY id 
 
 -- name: outdated
 -- Whose state is older than what is shown, although no event tells.
-SELECT customer_id, amendment FROM projection.outdated_state ORDER BY amendment, customer_id LIMIT $1;
+SELECT customer_id, amendment FROM projection.outdated_state ORDER BY customer_id LIMIT $1;
 
 -- name: brought_up_to_date
 -- Unless another change has come since.

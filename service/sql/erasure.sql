@@ -42,7 +42,7 @@ UNION ALL SELECT 'read_model.tagged', count(*), count(*) FROM read_model.tagged 
 UNION ALL SELECT 'read_model.contribution', count(*), count(*) FROM read_model.contribution WHERE customer_id = $1
 UNION ALL SELECT 'read_model.parked', count(*), 0 FROM read_model.parked WHERE customer_id = $1  -- a position, and a reason
 UNION ALL SELECT 'read_model.outdated_state', count(*), 0 FROM read_model.outdated_state WHERE customer_id = $1  -- until it is sent
-UNION ALL SELECT 'read_model.rebuild_difference', count(*), 0 FROM read_model.rebuild_difference WHERE customer_id = $1  -- until it is read
+UNION ALL SELECT 'read_model.rebuild_difference', count(*), 0 FROM read_model.rebuild_difference WHERE customer_id = $1  -- until the other version is gone
 UNION ALL SELECT place, held, readable FROM read_model.derived_rows($1)  -- of projections that were added: none
 ORDER BY place;
 

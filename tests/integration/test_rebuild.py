@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from projections.checkpoint import CUSTOMERS, LOG_PARTITION, Checkpoints
 from projections.kept import Kept
 from projections.rebuild import drop, fill, filled, finish, flip, unfinished
-from projections.versions import Version, versions
+from projections.versions import Version, active, versions
 from service.errors import ConfigurationError, Unavailable
 from service.event_log import Appended, EventLog
 from service.events import CustomerDeleted
@@ -60,6 +62,8 @@ SELECT proname, pg_get_functiondef(oid), proacl::text FROM pg_proc
 WHERE pronamespace = $1::regnamespace ORDER BY 1""",
     "schema": "SELECT nspacl::text FROM pg_namespace WHERE nspname = $1",
 }
+
+TAKE_OUTDATED = "DELETE FROM projection.outdated_state RETURNING customer_id"
 
 
 @pytest.fixture
@@ -211,6 +215,29 @@ async def test_what_is_kept_is_kept_up_to_date_until_it_is_dropped(
     await world.assert_exact()
 
 
+async def test_it_is_told_that_what_is_kept_cannot_be_kept_up_to_date(
+    world: Projected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.kept.LOOK_SECONDS", 0.05)
+    await append_history(world.appender, a_history(Random(1), steps=50))
+    await world.catch_up()
+    build = await built(world.postgres)
+    await append_history(world.appender, a_history(Random(2), steps=50), prefix="b_")
+    await world.postgres.execute("ALTER TABLE customers_v2.customer RENAME TO lost")
+    keeper = Kept(world.postgres, EventLog(world.postgres, VAULT), default_currency="USD")
+    with capture_logs() as logs:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keeper.run())
+            await eventually(lambda: _says(logs, "keeping_broke_off"))
+            await world.postgres.execute("ALTER TABLE customers_v2.lost RENAME TO customer")
+            await caught_up(world.postgres, build.projection)
+            keeper.stop()
+
+
+async def _says(logs: list[MutableMapping[str, Any]], event: str) -> bool:
+    return any(each["event"] == event for each in logs)
+
+
 async def test_the_feed_of_what_is_read_is_not_taken_for_what_is_not(world: Projected) -> None:
     await append_history(world.appender, a_history(Random(1), steps=20))
     await world.catch_up()
@@ -301,10 +328,18 @@ async def test_the_topic_of_states_is_told_of_who_differs(world: Projected) -> N
     )
     build = await built(world.postgres)
     assert (await compared(world.postgres, build)).different == 1
+    read_before = await active(world.postgres)
     await gone_over(world.postgres, build.projection)
-    told = await world.postgres.fetch(str, "SELECT customer_id FROM projection.outdated_state")
-    assert told == [customer_id]
+    assert await world.postgres.fetch(str, TAKE_OUTDATED) == [customer_id]
     await world.assert_exact()
+    for back_and_forth in (read_before, build.projection):
+        await gone_over(world.postgres, back_and_forth)
+        assert await world.postgres.fetch(str, TAKE_OUTDATED) == [customer_id]
+    await gone_over(world.postgres, read_before)
+    await drop(world.postgres, build.version)
+    assert (
+        await world.postgres.fetch(int, "SELECT version FROM projection.rebuild_difference") == []
+    )
 
 
 async def test_counts_that_are_wrong_in_what_is_built_are_found(world: Projected) -> None:
