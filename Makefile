@@ -39,7 +39,7 @@ format: .venv/dev ## rewrite files to the format that `check` asks for
 	$(BIN)/ruff check --fix .
 
 lock: .venv/dev ## resolve pyproject.toml into the two lock files again
-	$(LOCK) --extra embedded --extra build --extra traces -o requirements.lock pyproject.toml
+	$(LOCK) --extra embedded --extra build --extra traces --extra parquet -o requirements.lock pyproject.toml
 	$(LOCK) --extra embedded --extra build --extra traces --extra parquet --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 bench: .venv/dev ## the benchmark, in ratios to a bare handler (SIZE=10000 by default)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 from tests.deploy.compose_file import ROOT
 from tests.deploy.dockerfile import read_dockerfile
 
 DOCKERFILE = read_dockerfile()
 ROOT_IDS = {"0", "root"}
+NOT_INSTALLED = {"embedded", "build", "dev"}  # servers, and tools of ours
 
 
 def test_the_base_image_is_an_argument_with_a_public_default() -> None:
@@ -27,6 +29,18 @@ def test_packages_come_by_hash_and_nothing_else_reaches_for_the_network() -> Non
     assert download.endswith("-r requirements.lock")
     assert all("--no-index" in command for command in pip if command != download)
     assert not [command for command in commands if re.match(r"(curl|wget|apt|git)\b", command)]
+
+
+def test_every_command_that_is_documented_has_what_it_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    (installed,) = re.findall(r"'customers-service\[([a-z,]+)\]'", " ".join(DOCKERFILE.all("RUN")))
+    assert set(installed.split(",")) == extras.keys() - NOT_INSTALLED
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    for extra in installed.split(","):
+        for needed in extras[extra]:
+            name = re.split(r"[<>=\[;]", needed)[0]
+            assert re.search(rf"^{name}==", lock, re.MULTILINE), needed
 
 
 def test_it_runs_as_a_fixed_user_who_is_not_root() -> None:
