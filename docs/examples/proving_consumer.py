@@ -7,7 +7,8 @@ written in the same transaction as what it does, so it may be killed at any mome
     python proving_consumer.py --servers localhost:9092 --database counts.db
 
 Exit code 1: Kafka has lost events, or holds another log; one sentence says which. Lost events are
-still in the log: `GET /events?after=POSITION` shows all of them, see docs/events.md.
+still in the log: `GET /events?after=POSITION` shows them, see docs/events.md. Where it answers 410
+`events_archived`, they are in files that the operator can attach again.
 """
 
 from __future__ import annotations

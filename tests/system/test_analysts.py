@@ -6,24 +6,37 @@ import asyncio
 import subprocess
 import sys
 from base64 import b64encode
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
+from typing import TypeAlias
 
-from service.events import OrderRecorded, OrderStatus
+from service.event_log import Append
+from service.events import OrderRecorded, OrderStatus, Version
 from service.postgres import Postgres
 from tests.end_to_end.command import run
-from tests.support.histories import an_order
-from tests.support.logs import a_change, a_creation, appending
+from tests.support.histories import META, an_order
+from tests.support.logs import a_creation, appending
 
 MASTER_KEY = b64encode(b"k" * 32).decode()  # tests.support.vaults.KEY
 DOCUMENT = Path(__file__).parents[2] / "docs" / "analysts.md"
 RUN_SECONDS_MAX = 60.0
-# Days from the creation to each order, by month of the creation; what does not count is apart.
+TENANTS = ("default", "acme")  # whose orders have the same ids
+# Days from the creation to each order that counts, by month of the creation.
 DAYS = {
     "2026-01": [[3.0, 1.5], [10.0], [], [4.0]],
     "2026-02": [[2.0], []],
     "2026-03": [[]],
+}
+State: TypeAlias = tuple[OrderStatus, bool]  # and whether it is marked as a test
+COUNTS: tuple[State, ...] = (("pending", False), ("cancelled", False), ("paid", False))
+# What everybody has besides, days from the creation: none of it counts in the end.
+OTHERS: dict[float, tuple[State, ...]] = {
+    0.1: (("cancelled", False),),
+    0.2: (("paid", True),),
+    0.3: (("placed", False), ("paid", False), ("cancelled", False)),
+    0.4: (("completed", False), ("completed", True)),
 }
 
 
@@ -32,27 +45,30 @@ def example() -> str:
 
 
 async def fill(postgres: Postgres) -> None:
+    customers = [(month, days) for month in DAYS for days in DAYS[month]]
     async with appending(postgres) as appender:
-        for month, customers in DAYS.items():
-            for days in customers:
-                creation = a_creation(f"{month}-{datetime.now(UTC).timestamp()}@example.com")
-                await appender.append(creation)
-                created = datetime.fromisoformat(f"{month}-05T10:00:00Z")
-                await _set_time(postgres, created)
-                events = [_order(n, created, each) for n, each in enumerate(days)]
-                cancelled = _order(90, created, 0.1, status="cancelled")
-                a_test = _order(91, created, 0.2, test=True)
-                events += [*events, cancelled, a_test]
-                await appender.append(a_change(creation.customer_id, 1, *events))
+        for number, (month, days) in enumerate(customers):
+            tenant = TENANTS[number % len(TENANTS)]
+            creation = a_creation(f"{number}@example.com", tenant=tenant)
+            await appender.append(creation)
+            created = datetime.fromisoformat(f"{month}-05T10:00:00Z")
+            await _set_time(postgres, created)
+            orders = _orders(number // len(TENANTS), created, days)
+            customer = creation.customer_id
+            await appender.append(Append(tenant, customer, Version(1), tuple(orders), META))
 
 
-def _order(
-    number: int, created: datetime, days: float, *, status: OrderStatus = "paid", test: bool = False
-) -> OrderRecorded:
-    at = created + timedelta(days=days)
-    return OrderRecorded(
-        order=an_order(f"o{number}", 1, total=1, status=status, test=test, placed_at=at)
-    )
+def _orders(customer: int, created: datetime, days: Sequence[float]) -> Iterator[OrderRecorded]:
+    """Every state of every order, each order's first state first."""
+    stories = [*((each, COUNTS) for each in days), *OTHERS.items()]
+    for number, (after_days, states) in enumerate(stories):
+        placed_at = created + timedelta(days=after_days)
+        for version, (status, test) in enumerate(states, start=1):
+            order_id = f"order_{customer}_{number}"
+            order = an_order(
+                order_id, version, total=1, status=status, test=test, placed_at=placed_at
+            )
+            yield OrderRecorded(order=order)
 
 
 async def _set_time(postgres: Postgres, time: datetime) -> None:
