@@ -61,7 +61,7 @@ MAY_IMPORT: Rooms = {
     ),
     "service.standing": _rooms("event_log events postgres"),
     "service.order_intake": _rooms(
-        "appender errors event_log events identifiers kafka order postgres standing telemetry"
+        "errors event_log events identifiers kafka postgres standing telemetry"
     ),
     "service.erasure": _rooms("errors event_log events identifiers kafka postgres vault"),
     "service.verification": _rooms(

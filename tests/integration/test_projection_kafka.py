@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from random import Random
 
 import pytest
@@ -103,14 +104,23 @@ async def test_what_is_appended_is_published_and_shown(pipeline: Pipeline) -> No
 
 
 async def test_two_workers_share_the_partitions(pipeline: Pipeline) -> None:
+    model = pipeline.model
+    other = Pipeline(pipeline.world, Projected(model.postgres, model.appender))
+    seeds = count()
+
+    async def both_have_worked() -> bool:
+        seed = next(seeds)
+        await pipeline.append(seed, steps=50, prefix=f"{seed}_")
+        return 0 not in {model.observed.events, other.model.observed.events}
+
     async with (
         relays.running(pipeline.world.relay()),
-        running(pipeline.worker(), pipeline.worker()),
+        running(pipeline.worker(), other.worker()),
     ):
-        for seed in range(3):
-            await pipeline.append(seed, prefix=f"{seed}_")
-        await eventually(pipeline.model.is_up_to_date, 40)
-    await pipeline.model.assert_exact()
+        for _ in range(2):
+            await eventually(both_have_worked, 40)
+        await eventually(model.is_up_to_date, 40)
+    await model.assert_exact()
 
 
 async def test_workers_that_are_killed_leave_exact_rows(pipeline: Pipeline) -> None:
