@@ -4,7 +4,8 @@ Invariant: a module says only what an event does to a customer's row. Order, rep
 deletions and the checkpoint are kept here, the same for all: docs/projections.md.
 """
 
-from projections.derived.applier import DerivedApplier, DerivedSource
+from projections.derived.applier import DerivedApplier
+from projections.derived.feed import DerivedSource
 from projections.derived.module import Derived, load_modules, table_of
 from projections.derived.store import DerivedStore
 from projections.derived.tables import Made, drop_version, made_tables, make_tables

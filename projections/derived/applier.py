@@ -7,9 +7,7 @@ applied that any worker has passed over for its sake.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -18,16 +16,19 @@ from projections.customers import Fact, Incoming, Stop, incoming
 from projections.derived.fold import Change, State, fold
 from projections.derived.module import Derived
 from projections.derived.store import DerivedStore
-from projections.feed import Feed, Source
 from projections.observing import ProjectionMetrics
 from projections.store import Contended
 from service.errors import Corrupt, Unavailable
-from service.event_log import EventLog
+from service.event_log import EventLog, StoredEvent
 
 ATTEMPTS_MAX = 10  # at one batch, while others change its customers or gaps turn up
 STREAM_EVENTS_MAX = 100  # of one customer's stream, read and applied at once
+PARKED_AT_ONCE_MAX = 20  # customers tried again at once; times STREAM_EVENTS_MAX = one batch
 
 _Groups = Mapping[str, Sequence[Incoming]]
+_Stops = Mapping[str, Stop]  # of customers that are tried again: where each waits
+
+_NOBODY: _Stops = {}
 
 
 class DerivedApplier:
@@ -50,28 +51,49 @@ class DerivedApplier:
         groups: dict[str, list[Incoming]] = {}
         for fact in facts:
             groups.setdefault(fact.customer_id, []).append(incoming(fact))
-        await self._apply(groups, moves)
+        try:
+            await self._apply(groups, moves)
+        except Unavailable as error:
+            if error.code == "database_not_ready":
+                await self._store.check_shape()  # says so where it is this table that is gone
+            raise
 
-    async def retry_parked(self) -> None:
-        """Let those go on who wait for what is mended by now: a newer release, another module."""
-        after = ""
-        while page := await self._store.parked(after):
-            for each in page:
-                await self._go_through(each.customer_id, is_retry=True)
-            after = page[-1].customer_id
+    async def retry_parked(self, after: str) -> str | None:
+        """Let those go on who wait for what is mended by now: a newer release, another module.
 
-    async def _apply(
-        self, groups: _Groups, moves: Sequence[Move], *, is_retry: bool = False
-    ) -> None:
+        One page of them, by id, after a customer, and a page of each one's stream. After whom to
+        go on, which is the same again while one of them gets on; None = nobody is left.
+        """
+        page = await self._store.parked(after, PARKED_AT_ONCE_MAX)
+        if not page:
+            return None
+        stops = {each.customer_id: each.stop for each in page}
+        before = await self._store.read(stops)
+        groups = {
+            customer_id: [incoming(each) for each in events]
+            for customer_id, state in before.items()
+            if (events := await self._next_of(customer_id, state))
+        }
+        await self._apply(groups, [], stops)
+        for customer_id, state in (await self._store.read(stops)).items():
+            if state.is_parked and state.version > before[customer_id].version:
+                return after
+        return page[-1].customer_id
+
+    async def _next_of(self, customer_id: str, state: State) -> Sequence[StoredEvent]:
+        """What the log has of one customer, and the projection not; a page."""
+        return await self._log.of_customer(customer_id, state.version, limit=STREAM_EVENTS_MAX)
+
+    async def _apply(self, groups: _Groups, moves: Sequence[Move], stops: _Stops = _NOBODY) -> None:
         for _ in range(ATTEMPTS_MAX):
             states = await self._store.read(groups) if groups else {}
             changes = [
-                fold(self._derived.evolve, events, states[customer_id], is_retry=is_retry)
+                self._fold(events, states[customer_id], stops.get(customer_id))
                 for customer_id, events in groups.items()
             ]
             gaps = [each.customer_id for each in changes if each.has_gap]
             for customer_id in gaps:
-                await self._go_through(customer_id)
+                await self._heal(customer_id)
             if gaps:
                 continue
             try:
@@ -79,22 +101,30 @@ class DerivedApplier:
             except Contended:
                 continue
             except Corrupt as error:
-                await self._apply_apart(groups, states, moves, error, is_retry=is_retry)
+                await self._apply_apart(groups, states, moves, stops, error)
             else:
                 self._tell(changes)
             return
         raise Unavailable("database_unavailable", "Others keep changing the same customers.")
 
-    async def _go_through(self, customer_id: str, *, is_retry: bool = False) -> None:
+    def _fold(self, events: Sequence[Incoming], state: State, stop: Stop | None) -> Change:
+        """`stop`: where the customer waits, and is tried again. To stay there is no news."""
+        change = fold(self._derived.evolve, events, state, is_retry=stop is not None)
+        if stop is not None:
+            change.skipped = 0  # they were counted when the feed had them
+            if change.stop == stop:
+                change.stop = None
+        return change
+
+    async def _heal(self, customer_id: str) -> None:
         """Apply what the log has of one customer and the projection not, until it ends or stops."""
         version = -1
         state = (await self._store.read([customer_id]))[customer_id]
         while state.version > version:
             version = state.version
-            page = await self._log.of_customer(customer_id, version, limit=STREAM_EVENTS_MAX)
+            page = await self._next_of(customer_id, state)
             if page:
-                events = [incoming(each) for each in page]
-                await self._apply({customer_id: events}, [], is_retry=is_retry)
+                await self._apply({customer_id: [incoming(each) for each in page]}, [])
                 self._metrics.healed(len(page))
             state = (await self._store.read([customer_id]))[customer_id]
 
@@ -103,38 +133,33 @@ class DerivedApplier:
         groups: _Groups,
         states: Mapping[str, State],
         moves: Sequence[Move],
+        stops: _Stops,
         error: Corrupt,
-        *,
-        is_retry: bool,
     ) -> None:
         """The database refused something: whatever it was, only its customer may suffer."""
-        parts = [{customer_id: events} for customer_id, events in groups.items()]
-        if len(parts) == 1:
-            parts = [{each.customer_id: [each]} for events in groups.values() for each in events]
-        if len(parts) > 1:
-            for part in parts:
-                await self._apply(part, [], is_retry=is_retry)
-        elif parts:
-            await self._store.probe()
-            await self._refuse(parts[0], states, is_retry=is_retry)
-        else:
+        if not groups:
             raise error
+        if halves := _halves(groups):
+            for half in halves:
+                await self._apply(half, [], stops)
+        else:
+            await self._store.probe()
+            await self._refuse(groups, states, stops)
         if moves:
             await self._store.write([], moves)
 
-    async def _refuse(
-        self, groups: _Groups, states: Mapping[str, State], *, is_retry: bool
-    ) -> None:
+    async def _refuse(self, groups: _Groups, states: Mapping[str, State], stops: _Stops) -> None:
         """Park the one customer there. Where somebody else has changed it, apply anew."""
         ((customer_id, (event,)),) = groups.items()
         before = states[customer_id]
         stop = Stop(event.version, event.position, "refused")
         after = before._replace(heard=max(before.heard, event.version))
-        change = Change(customer_id, event.tenant, before, after, stop)
+        is_known = stop == stops.get(customer_id)
+        change = Change(customer_id, event.tenant, before, after, None if is_known else stop)
         try:
             await self._store.write([change], [])
         except Contended:
-            await self._apply(groups, [], is_retry=is_retry)
+            await self._apply(groups, [], stops)
         else:
             self._tell([change])
 
@@ -154,17 +179,13 @@ class DerivedApplier:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class DerivedSource:
-    """A source that is opened where the table is the module's, and who waits is tried again."""
-
-    source: Source
-    store: DerivedStore
-    applier: DerivedApplier
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[Feed]:
-        await self.store.check_shape()
-        async with self.source.open() as feed:
-            await self.applier.retry_parked()
-            yield feed
+def _halves(groups: _Groups) -> Sequence[_Groups]:
+    """Of the customers; of one customer's events. A single event has none."""
+    if len(groups) == 1:
+        ((customer_id, events),) = groups.items()
+        middle = len(events) // 2
+        return [{customer_id: events[:middle]}, {customer_id: events[middle:]}] if middle else []
+    customer_ids = sorted(groups)
+    middle = len(customer_ids) // 2
+    halves = customer_ids[:middle], customer_ids[middle:]
+    return [{each: groups[each] for each in half} for half in halves]

@@ -49,7 +49,7 @@ class Change:
     tenant: str
     before: State
     after: State
-    stop: Stop | None = None  # where the customer waits
+    stop: Stop | None = None  # where the customer waits from now on
     fault: str | None = None  # what `evolve` raised, by its type
     skipped: int = 0  # events seen before, or waiting
     has_gap: bool = False  # an event before these is missing: read it from the log, and fold again

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from projections.checkpoint import SQL as CHECKPOINT_SQL
 from projections.checkpoint import Move
+from projections.customers import Reason, Stop
 from projections.derived.fold import Change, State
 from projections.derived.module import Derived
+from projections.parked import LIST
 from projections.store import CheckpointLost, Contended
 from service.errors import ConfigurationError, Unavailable
 from service.postgres import ConstraintViolated, Postgres, Transaction, load_statements
-
-PAGE_CUSTOMERS_MAX = 500  # parked ones, read at once
 
 SQL = load_statements("projections", "derived.sql")
 
@@ -30,10 +31,10 @@ class _Held(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A parked customer."""
+    """A parked customer, and where it waits."""
 
     customer_id: str
-    tenant: str
+    stop: Stop
 
 
 class DerivedStore:
@@ -50,13 +51,25 @@ class DerivedStore:
         derived = self._derived
         shape = await self._postgres.fetch_one(str, SQL["shape"], *derived.key)
         if shape is None:
-            detail = f"derived.{derived.table} is not made: run `customers migrate`."
-            raise Unavailable("database_not_ready", detail)
+            raise Unavailable(
+                "database_not_ready",
+                f"derived.{derived.table} is not made, or was dropped: run `customers migrate`, or"
+                " end its workers.",
+            )
         if shape != derived.shape:
             raise ConfigurationError(
                 f"the row or the SQL of {derived.name} was changed after derived.{derived.table}"
                 " was made: raise VERSION, and run `customers migrate`"
             )
+
+    async def check_begun(self) -> None:
+        """Raises Unavailable where no partition has a place: a worker made them, and whoever drops
+        the table takes them away, even if it is made again."""
+        if not await self._postgres.fetch_one(
+            _is_begun, CHECKPOINT_SQL["position"], *self._derived.key
+        ):
+            detail = f"derived.{self._derived.table} was dropped while this worker ran."
+            raise Unavailable("database_not_ready", detail)
 
     async def read(self, customer_ids: Collection[str]) -> dict[str, State]:
         """By customer, of all that are asked for."""
@@ -70,10 +83,11 @@ class DerivedStore:
             )
         }
 
-    async def parked(self, after: str) -> Sequence[Waiting]:
+    async def parked(self, after: str, limit: int) -> Sequence[Waiting]:
         """A page of those who wait, by id, after one of them."""
+        every_tenant = None
         return await self._postgres.fetch(
-            Waiting, SQL["parked"], *self._key[:2], after, PAGE_CUSTOMERS_MAX
+            _waiting, LIST, after, every_tenant, limit, *self._derived.key
         )
 
     async def write(self, changes: Sequence[Change], moves: Sequence[Move]) -> None:
@@ -138,3 +152,13 @@ def _parkings(news: Sequence[Change]) -> list[list[object]]:
     """Five columns of projection.parked."""
     stops = [(each.customer_id, each.tenant, *each.stop) for each in news if each.stop is not None]
     return [list(column) for column in zip(*stops, strict=True)] if stops else [[]] * 5
+
+
+def _is_begun(position: int | None) -> bool:
+    return position is not None
+
+
+def _waiting(
+    customer_id: str, _tenant: str, version: int, position: int, reason: Reason, *_: object
+) -> Waiting:
+    return Waiting(customer_id, Stop(version, position, reason))

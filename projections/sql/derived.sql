@@ -6,11 +6,6 @@ SELECT customer_id, stream_version, heard_version, is_gone, held_row FROM derive
 -- name: apply
 SELECT derived.apply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24);
 
--- name: parked
--- A page of those who are parked, after one of them.
-SELECT customer_id, tenant FROM projection.parked
-WHERE projection = $1 AND version = $2 AND customer_id > $3 ORDER BY customer_id LIMIT $4;
-
 -- name: shape
 -- With which the table was made. No row: it is not made.
 SELECT shape FROM derived.projection WHERE name = $1 AND version = $2;
