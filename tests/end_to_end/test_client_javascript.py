@@ -176,7 +176,7 @@ async def test_the_client_does_every_operation_of_this_api(
     answered = Answered()
     monkeypatch.setattr(api.app, "_observer", answered)
     assert api.token is not None
-    settings = {"CUSTOMERS_URL": api.url, "CUSTOMERS_TOKEN": api.token}
+    settings = {"COMMERCE_URL": api.url, "COMMERCE_TOKEN": api.token}
     await node_runs(*files("service.test.js"), **settings)
     operations = {
         (method.upper(), path)

@@ -1,4 +1,4 @@
-// The client against a real service, named by CUSTOMERS_URL, with a token in CUSTOMERS_TOKEN that
+// The client against a real service, named by COMMERCE_URL, with a token in COMMERCE_TOKEN that
 // has every scope: the README as it is printed, and every operation. What it makes it deletes.
 //
 // Orders come from elsewhere: the customer `orders@example.com`, if there, must have three of them.
@@ -12,8 +12,8 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 import { Commerce } from "../index.js";
 
-const { CUSTOMERS_URL: baseUrl, CUSTOMERS_TOKEN: apiKey } = process.env;
-const skip = !(baseUrl && apiKey) && "needs CUSTOMERS_URL and CUSTOMERS_TOKEN";
+const { COMMERCE_URL: baseUrl, COMMERCE_TOKEN: apiKey } = process.env;
+const skip = !(baseUrl && apiKey) && "needs COMMERCE_URL and COMMERCE_TOKEN";
 const EVERY = { skip, timeout: 60_000 };
 const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 
@@ -47,7 +47,7 @@ await commerce.customers.addAddress(customer.id, {
 })
 `;
 const KEY = "apiKey: 'your_key'";
-const GIVEN = "apiKey: process.env.CUSTOMERS_TOKEN, baseUrl: process.env.CUSTOMERS_URL";
+const GIVEN = "apiKey: process.env.COMMERCE_TOKEN, baseUrl: process.env.COMMERCE_URL";
 const ADDRESS = { line1: "1 Oak Ave", city: "Portland", country: "us" };
 
 const blocks = [

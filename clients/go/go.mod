@@ -1,0 +1,3 @@
+module customers/sdk
+
+go 1.19
