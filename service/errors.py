@@ -89,6 +89,11 @@ class ConnectionLost(Unavailable):
     """The link to the database broke under a statement: it may or may not have been carried out."""
 
 
+class RolledBack(Unavailable):
+    """The database undid a statement for the sake of another one, as in a deadlock: nothing was
+    carried out, and the same statement may be sent again at once."""
+
+
 class Corrupt(CustomersError):
     """What is stored cannot be what we stored: never repaired silently, never guessed at."""
 

@@ -12,25 +12,31 @@ from service.customer import Customer
 from service.identifiers import CustomerId
 
 CACHED_CUSTOMERS_MAX = 10_000
-CACHED_BYTES_MAX = 32 * 1024 * 1024  # of all states, by `_weight`; one may take 300 kB
+CACHED_BYTES_MAX = 32 * 1024 * 1024  # of all states, by `_weight`; one of 67,000 orders as much
 
 
 class StateCache:
-    """The states that were kept last. Invariant: at most CACHED_CUSTOMERS_MAX and _BYTES_MAX."""
+    """The states that were used last. Invariant: at most CACHED_CUSTOMERS_MAX and _BYTES_MAX."""
 
     def __init__(self) -> None:
+        # Invariant: the one used longest ago first.
         self._kept: OrderedDict[CustomerId, tuple[Customer, int]] = OrderedDict()
         self._bytes = 0
 
     def get(self, customer_id: CustomerId) -> Customer | None:
         kept = self._kept.get(customer_id)
-        return None if kept is None else kept[0]
+        if kept is None:
+            return None
+        self._kept.move_to_end(customer_id)
+        return kept[0]
 
     def keep(self, customer: Customer) -> None:
+        """In place of an older one. What is too heavy by itself is not kept, and nobody goes for
+        it: that customer is folded anew each time."""
         self._forget(customer.id)
-        if customer.is_deleted:
-            return
         weight = _weight(customer)
+        if customer.is_deleted or weight > CACHED_BYTES_MAX:
+            return
         self._kept[customer.id] = customer, weight
         self._bytes += weight
         while len(self._kept) > CACHED_CUSTOMERS_MAX or self._bytes > CACHED_BYTES_MAX:

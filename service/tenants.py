@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import NamedTuple
 
 from service.errors import Fault, Rejected
-from service.events import OrderRecorded
 from service.postgres import Postgres, load_statements
 
 DEFAULT_TENANT = "default"
@@ -56,9 +55,7 @@ class Tenants:
         """False where the tenant has orders already, or does not exist. Raises Rejected."""
         if faults := _currency_faults(currency):
             raise Rejected(faults)
-        changed = await self._postgres.fetch_one(
-            str, SQL["change_currency"], name, currency, OrderRecorded.type
-        )
+        changed = await self._postgres.fetch_one(str, SQL["change_currency"], name, currency)
         return changed is not None
 
     async def all(self) -> list[TenantRow]:

@@ -2,7 +2,8 @@
 
 Invariants: a statement of a reader sees one version or the other, for it holds its views from its
 beginning to its end. The version gone over to shows all that readers have seen. Who waits for us,
-waits for FLIP_SECONDS and LOCK_MS at most; then we give up, and try again.
+waits for FLIP_SECONDS and LOCK_MS at most, or for as long as the server lets us stand still; then we
+give up, and try again.
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ async def _go_over(transaction: Transaction, old: Projection, new: Projection) -
     (amendment,) = await transaction.fetch(int, SQL["amend"], new.version)
     await transaction.execute(SQL["outdate_different"], new.version, amendment)
     await _keep_differences(transaction, old, new)
+    await transaction.be_brief()
     await transaction.execute(SQL["lock_feeds"])
     shown = await transaction.fetch(int, SQL["places"], old.version)
     await _wait_for(transaction, new, max(shown, default=0))

@@ -22,6 +22,7 @@ from service.errors import (
     ConnectionLost,
     Corrupt,
     RightMissing,
+    RolledBack,
     Unavailable,
 )
 from service.event_log import SQL, Append, Appended, Replayed
@@ -31,6 +32,7 @@ from service.postgres import ConstraintViolated, Postgres
 from service.vault import CustomerKey, Vault, is_personal
 
 RECONNECT_DELAY_SECONDS = 0.1
+ROLLED_BACK_DELAY_SECONDS = 0.05  # so that what is refused at once does not keep two sides busy
 WRAPPING_KEY_RETIRED = "wrapping_key_retired"  # log.append raises it
 
 _CONFLICTS = {
@@ -183,6 +185,11 @@ class Appender:
             await self._write_rewrapped(batch, error)
         except Corrupt as error:
             await self._write_apart(batch, error)
+        except RolledBack:
+            # Nothing was written, and mostly for the sake of one member. It ends because every
+            # member's caller gives up after WRITE_TIMEOUT_SECONDS.
+            await asyncio.sleep(ROLLED_BACK_DELAY_SECONDS)
+            self._waiting.put_back(batch)
         except (Unavailable, RightMissing) as error:
             for member in batch:
                 _fail(member, error)

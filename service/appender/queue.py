@@ -76,7 +76,8 @@ class Queue:
         self._bytes += sum(member.bytes for member in members)
 
     def take_batch(self) -> list[Member]:
-        """Who still waits for an answer; the others gave up before anything was sent."""
+        """Who still waits for an answer; the others gave up before anything was sent. Of those who
+        wait at the same time, none was first."""
         batch: list[Member] = []
         batch_bytes = 0
         while self._members and len(batch) < BATCH_COMMANDS_MAX:
@@ -88,7 +89,23 @@ class Queue:
             if not member.answer.done():
                 batch.append(member)
                 batch_bytes += member.bytes
+        _order_deletions(batch)
         return batch
+
+
+def _order_deletions(batch: list[Member]) -> None:
+    """In the places that they have. Invariant: they are by customer, as a rotation takes keys, so
+    that neither waits for the other with what that one waits for: log.append locks the keys of
+    customers who are deleted, in the order of the members."""
+    places = [place for place, member in enumerate(batch) if member.append.closes_stream]
+    if len(places) > 1:
+        deletions = sorted((batch[place] for place in places), key=_customer_of)
+        for place, member in zip(places, deletions, strict=True):
+            batch[place] = member
+
+
+def _customer_of(member: Member) -> CustomerId:
+    return member.append.customer_id
 
 
 def member_of(append: Append, key: CustomerKey | None) -> Member:

@@ -2,7 +2,8 @@
 
 Invariants: the steps are in this order, each begins where the one before has ended whole, and the
 last is one transaction; so wherever it is killed, the same call goes on and nothing is in neither
-place. Whoever reads or appends waits for upkeep.LOCK_MS at most behind each attempt at it.
+place. Whoever reads or appends waits behind each attempt at it for twice upkeep.LOCK_MS at most,
+and where this process stands still meanwhile, until the database ends it: see be_brief.
 """
 
 from __future__ import annotations
@@ -50,8 +51,7 @@ async def archive_partition(
     on_step("verified")
     await make_snapshots(postgres, vault, partition, told)
     on_step("snapshots made")
-    await is_held()
-    await _take_away(postgres, partition, head, path.name, whole, conditions)
+    await _take_away(postgres, partition, head, path.name, whole, conditions, is_held)
     on_step("archived")
     return path
 
@@ -63,6 +63,7 @@ async def _take_away(
     name: str,
     whole: Whole,
     conditions: Conditions,
+    is_held: Held,
 ) -> None:
     async def attempt(transaction: Transaction) -> None:
         await transaction.execute(SQL["lock_to_archive"], partition.name)
@@ -73,7 +74,7 @@ async def _take_away(
         await transaction.execute(SQL["add_archived"], *places, *file, *times)
         await transaction.execute(SQL["drop_partition"], partition.name)
 
-    await attempted(postgres, attempt)
+    await attempted(postgres, is_held, attempt)
 
 
 async def _check(reader: Reader, partition: Partition, head: Head, conditions: Conditions) -> None:

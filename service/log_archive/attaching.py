@@ -41,8 +41,7 @@ async def attach_file(
     await postgres.execute(SQL["finish_detached"], archived.name, *bounds)
     await compare(postgres, path, table_of(archived.name), bounds, told)
     _check(path, archived)
-    await is_held()
-    await _attach(postgres, archived)
+    await _attach(postgres, archived, is_held)
     await drop_unneeded_snapshots(postgres, await EventLog(postgres).archived_to())
 
 
@@ -67,11 +66,11 @@ async def _fill(postgres: Postgres, path: Path, archived: Archived, told: Progre
                 told.advance(len(rows))
 
 
-async def _attach(postgres: Postgres, archived: Archived) -> None:
+async def _attach(postgres: Postgres, archived: Archived, is_held: Held) -> None:
     async def attempt(transaction: Transaction) -> None:
         places = archived.first, archived.last
         await transaction.execute(SQL["attach_partition"], archived.name, *places)
         if not await transaction.fetch(int, SQL["remove_archived"], archived.first):
             raise ConfigurationError("A newer partition has to be attached first.")
 
-    await attempted(postgres, attempt)
+    await attempted(postgres, is_held, attempt)

@@ -17,7 +17,7 @@ from service.postgres import Postgres, Reader, Transaction, load_statements
 
 SQL = load_statements("service", "log_archive.sql")
 LOG = "log.event"
-LOCK_MS = 250  # for a lock: what others may wait behind us, at most
+LOCK_MS = 250  # for each lock: others may wait behind us meanwhile
 ATTEMPTS_MAX = 120
 PAUSE_SECONDS = 1.0  # between attempts: whoever waited goes first
 UNNEEDED_BITE = 5_000  # states that are dropped in one statement
@@ -79,23 +79,41 @@ async def hold_upkeep(postgres: Postgres) -> AsyncIterator[Held]:
         yield is_held
 
 
-async def attempted(postgres: Postgres, attempt: Callable[[Transaction], Awaitable[None]]) -> None:
-    """One transaction that waits for nobody for long; again, where others would have had to.
+async def attempted(
+    postgres: Postgres, is_held: Held, attempt: Callable[[Transaction], Awaitable[None]]
+) -> None:
+    """One transaction that waits for nobody for long, and for which nobody does, also where this
+    process stands still; again, where either would have.
 
-    Raises Unavailable where they never let us in.
+    Raises Unavailable where others never let us in, or we are never quick enough.
     """
     for number in range(1, ATTEMPTS_MAX + 1):
+        await is_held()
+        is_whole = False
         try:
             async with postgres.transaction() as transaction:
+                await transaction.be_brief()
                 await transaction.execute(SQL["bound_waits"], f"{LOCK_MS}ms")
                 await attempt(transaction)
+                is_whole = True
         except Unavailable as error:
-            is_unknown = isinstance(error, ConnectionLost)  # whether it was done: a new run tells
-            if is_unknown or number == ATTEMPTS_MAX or error.code != "database_unavailable":
+            # Where the link broke at the commit, nobody knows whether it was done: a new run tells.
+            is_unknown = is_whole and isinstance(error, ConnectionLost)
+            if is_unknown or error.code != "database_unavailable":
                 raise
+            if number == ATTEMPTS_MAX:
+                raise Unavailable(error.code, _never(number)) from error
         else:
             return
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+def _never(attempts: int) -> str:
+    return (
+        f"In {attempts:,} attempts the log was never free for {LOCK_MS} ms, or this command not"
+        " quick enough to let others go on: long statements, a VACUUM of the partition, or a slow"
+        " link to the database are in the way."
+    )
 
 
 async def drop_unneeded_snapshots(postgres: Postgres, archived_to: int) -> None:

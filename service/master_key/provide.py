@@ -20,10 +20,11 @@ async def provide_master_key(postgres: Postgres, source: KeyProvider) -> MasterK
 
     Raises ConfigurationError where the database knows another key, or needs one that is lost.
     """
-    key = source.read()
     async with postgres.transaction() as transaction:
-        # Invariant: one at a time, from the look at what is known to what is remembered.
+        # Invariant: one at a time, from the look at what is there to what is remembered: where
+        # another makes the key meanwhile, it is there, in the file and in the database.
         await lock_master_key(transaction)
+        key = source.read()
         known = await transaction.fetch(bytes, SQL["key_fingerprint"])
         if key is not None and known == [key.fingerprint]:
             return key

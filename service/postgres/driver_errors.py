@@ -19,9 +19,17 @@ from service.errors import (
     Corrupt,
     CustomersError,
     RightMissing,
+    RolledBack,
     Unavailable,
 )
-from service.postgres.sqlstates import NOT_LET_IN, NOT_MIGRATED, NOT_PREPARED, REFUSED, is_lost
+from service.postgres.sqlstates import (
+    NOT_LET_IN,
+    NOT_MIGRATED,
+    NOT_PREPARED,
+    REFUSED,
+    ROLLED_BACK,
+    is_lost,
+)
 from service.tls import is_of_our_files, why_no_tls
 
 _CLOSED = "The database ended the link before it let us in: it stops, or refuses our certificate."
@@ -65,6 +73,8 @@ def _as_ours(error: asyncpg.PostgresError) -> CustomersError:
         return ConstraintViolated(str(error.constraint_name))
     if is_lost(state):
         return ConnectionLost("database_unavailable", "The database did not answer.")
+    if state in ROLLED_BACK:
+        return RolledBack("database_unavailable", "The database refuses work.")
     if state in NOT_MIGRATED:
         return Unavailable("database_not_ready", "The database is not migrated.")
     if state in NOT_PREPARED:

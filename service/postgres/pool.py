@@ -28,12 +28,19 @@ RELEASE_TIMEOUT_SECONDS = 2.0  # for the server to let go of a cancelled stateme
 ACQUIRE_TIMEOUT_SECONDS = 3.0  # waiting for a free connection of the pool
 POOL_SIZE_MAX = 10
 IDLE_CONNECTION_SECONDS = 300.0
+REST_MS_MAX = 1_000  # of a transaction that others wait for: a statement, or a pause between two
+BRIEF_MS_MAX = 2_000  # all that is left of it; where the server can tell, from PostgreSQL 17 on
 
 _UNREADABLE = (
     "CUSTOMERS_DATABASE_URL, a variable PG… of PostgreSQL's own, or a file that one of them names,"
     " has a value that cannot be used."
 )
 _SET_ARGUMENT = "SELECT set_config($1, $2, true)"  # to the end of the transaction
+_SET_LIMITS = """
+SELECT set_config(name, value || 'ms', true)
+FROM unnest($1::text[], $2::text[]) AS bound (name, value)
+WHERE current_setting(name, true) IS NOT NULL  -- the server knows it
+"""
 
 
 class _Connection(asyncpg.Connection):
@@ -58,6 +65,20 @@ class Transaction:
     async def fetch(self, row: RowMaker[Row], sql: str, *arguments: object) -> list[Row]:
         with our_errors():
             return [row(*record) for record in await self._connection.fetch(sql, *arguments)]
+
+    async def be_brief(self) -> None:
+        """Before it takes what everybody waits for: from here on the server ends it where it, or
+        this process, stands still for REST_MS_MAX, or takes longer than BRIEF_MS_MAX in all.
+
+        The next statement then raises Unavailable, perhaps ConnectionLost, and nothing was done;
+        unless it is the commit, of which ConnectionLost does not tell.
+        """
+        limits = {
+            "statement_timeout": REST_MS_MAX,
+            "idle_in_transaction_session_timeout": REST_MS_MAX,
+            "transaction_timeout": BRIEF_MS_MAX,
+        }
+        await self.fetch(str, _SET_LIMITS, [*limits], [str(each) for each in limits.values()])
 
     async def copy_in(
         self, schema: str, table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
@@ -139,6 +160,8 @@ class Postgres:
                 detail = "Every connection to the database is in use."
                 raise Unavailable("overloaded", detail) from error
             raise unreachable(error) from error
+        except asyncpg.ClientConfigurationError:  # an InterfaceError, too
+            raise ConfigurationError(_UNREADABLE) from None
         except (asyncpg.PostgresError, *LINK_BROKE, OSError) as error:
             raise unreachable(error) from error
         except ValueError:  # the driver could not read what it was given, and may repeat it

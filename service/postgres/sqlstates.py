@@ -17,6 +17,7 @@ REFUSED = {  # by class
     "58": "an error of input or output",
     "XX": "a fault inside the server",
 }
+ROLLED_BACK = {"40001", "40P01"}  # no order of two transactions was found; a deadlock
 _LOST_CLASS = "08"
 _LOST_STATES = {"57P01", "57P02"}  # the server stopped under a statement, be it done or not
 NOT_LET_IN = {"28", "3D"}  # of the classes above

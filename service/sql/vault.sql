@@ -26,10 +26,16 @@ ORDER BY customer_id LIMIT $3;
 -- name: replace_wrapped
 -- Compare and set: who was deleted meanwhile stays forgotten. Nothing, where $1 no longer wraps; the
 -- lock keeps it from being switched under this statement.
-WITH present AS (
+-- Invariant: keys are locked by customer_id, as the deletions of a batch lock theirs, so that neither
+-- waits for the other with what that one waits for.
+WITH present AS MATERIALIZED (
     SELECT id FROM vault.wrapping_key WHERE id = $1 FOR SHARE
+), locked AS MATERIALIZED (
+    SELECT held.customer_id, held.wrapped, given.renewed
+    FROM present, unnest($2::text[], $3::bytea[], $4::bytea[]) AS given (customer_id, wrapped, renewed)
+    JOIN vault.customer_key AS held ON held.customer_id = given.customer_id AND held.wrapped = given.wrapped
+    ORDER BY held.customer_id FOR UPDATE OF held
 )
-UPDATE vault.customer_key AS held SET wrapped = given.renewed
-FROM present, unnest($2::text[], $3::bytea[], $4::bytea[]) AS given (customer_id, wrapped, renewed)
-WHERE held.customer_id = given.customer_id AND held.wrapped = given.wrapped
+UPDATE vault.customer_key AS held SET wrapped = locked.renewed
+FROM locked WHERE held.customer_id = locked.customer_id AND held.wrapped = locked.wrapped
 RETURNING held.customer_id;

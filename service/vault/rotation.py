@@ -7,11 +7,12 @@ the same time share the work, and a run after a broken one goes on with it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from service.errors import ConfigurationError, Corrupt
+from service.errors import ConfigurationError, Corrupt, Unavailable
 from service.identifiers import CustomerId
 from service.master_key import (
     KeyProvider,
@@ -28,6 +29,8 @@ SQL = load_statements("service", "vault.sql")
 
 BATCH_KEYS_MAX = 1_000  # of one statement, which holds their rows for milliseconds
 UNOPENED_NAMED_MAX = 100
+ATTEMPTS_MAX = 5  # to begin, which nobody may wait for long for
+PAUSE_SECONDS = 1.0  # between them
 
 
 class KeyCount(NamedTuple):
@@ -53,11 +56,20 @@ async def begin_rotation(postgres: Postgres, provider: KeyProvider) -> MasterKey
     """Let the first wrapping key wrap from now on; where there is only one, a new one before it.
 
     Raises ConfigurationError for a key that is not this database's, or that only an operator can
-    change.
+    change; Unavailable where it never could, and then the same call goes on.
     """
     known = await check_master_key(postgres, require_master_key(provider), provider)
     if not known:
         raise ConfigurationError("The database has no master key yet: run `customers migrate`.")
+    for _ in range(ATTEMPTS_MAX - 1):
+        try:
+            return await _begin(postgres, provider)
+        except Unavailable:  # done or not: what was begun is gone on with
+            await asyncio.sleep(PAUSE_SECONDS)
+    return await _begin(postgres, provider)
+
+
+async def _begin(postgres: Postgres, provider: KeyProvider) -> MasterKey:
     async with postgres.transaction() as transaction:
         # Invariant: one at a time, so that no run writes its new key over another's.
         await lock_master_key(transaction)
@@ -67,6 +79,7 @@ async def begin_rotation(postgres: Postgres, provider: KeyProvider) -> MasterKey
         if len(key.wrapping) == 1:
             key = key.with_wrapping(WrappingKey.new(), *key.wrapping)
             provider.replace(key)
+        await transaction.be_brief()  # all writes wait from here on
         await transaction.execute(SQL["lock_append"])
         await transaction.execute(SQL["switch_wrapping_key"], key.wrapping[0].id)
     return key

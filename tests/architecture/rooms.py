@@ -41,7 +41,7 @@ MAY_IMPORT: Rooms = {
     "service.rights": _rooms("postgres"),
     "service.migrations": _rooms("errors postgres rights"),
     "service.master_key": _rooms("errors postgres"),
-    "service.tenants": _rooms("errors events postgres"),
+    "service.tenants": _rooms("errors postgres"),
     "service.token_keys": _rooms("master_key"),
     "service.tokens": _rooms("errors events identifiers postgres tenants token_keys"),
     "service.json_web_tokens": _rooms("errors tokens"),

@@ -19,14 +19,21 @@ from service.master_key import (
     MasterKey,
     WrappingKey,
     check_master_key,
+    lock_master_key,
     provide_master_key,
     require_master_key,
 )
+from service.master_key.provide import SQL
 from service.postgres import Postgres
 from service.token_keys import TokenKeys
 from service.tokens import Tokens
+from tests.support.topics import eventually
 
 FORGET = "DELETE FROM access.master_key"
+LOCK_WAITS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
 MAKERS, MAKE_ATTEMPTS = 8, 10
 KILLED_WRITE = """
 import os, signal, sys
@@ -78,6 +85,34 @@ async def test_of_two_first_starts_with_keys_of_their_own_one_is_refused(
     assert (len(keys), len(refused)) == (1, 1)
     assert await check_master_key(postgres, keys[0], sources[0])
     assert [source.path.exists() for source in sources].count(True) == (2 if exist else 1)
+
+
+async def test_of_two_first_starts_with_one_key_file_both_have_its_key(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    """The one behind looks for the key when the one before has made it."""
+    source = KeySource(tmp_path / "master.key")
+    async with postgres.transaction() as first:
+        await lock_master_key(first)
+        second = asyncio.create_task(provide_master_key(postgres, source))
+        await eventually(lambda: waits(postgres))
+        key = source.create()
+        await first.execute(SQL["remember_key"], key.fingerprint)
+    assert await second == key
+
+
+async def test_many_first_starts_with_one_key_file_agree(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    for attempt in range(MAKE_ATTEMPTS):
+        await postgres.execute(FORGET)
+        source = KeySource(tmp_path / f"{attempt}.key")
+        found = await asyncio.gather(*(provide_master_key(postgres, source) for _ in range(MAKERS)))
+        assert {each.text() for each in found} == {source.create().text()}
+
+
+async def waits(postgres: Postgres) -> bool:
+    return await postgres.fetch_one(int, LOCK_WAITS) == 1
 
 
 async def test_a_lost_key_is_replaced_only_where_it_is_forgotten_and_nothing_needs_it(

@@ -8,17 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import ConnectionLost, Corrupt, CustomersError, RightMissing, Unavailable
+from service.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    Corrupt,
+    CustomersError,
+    RightMissing,
+    RolledBack,
+    Unavailable,
+)
 from service.postgres import ConstraintViolated, Postgres
 from tests.support.passage import Passage
 from tests.support.topics import eventually
 
 SOON_SECONDS = 0.1
+AGE_SETTING = "transaction_timeout"
 
 REFUSALS: tuple[tuple[type[CustomersError], str], ...] = (
     (Unavailable, "25006 25P02 25P03 25P04"),
     (Unavailable, "28000 28P01 3D000"),
-    (Unavailable, "40000 40001 40P01"),
+    (Unavailable, "40000 40002 40003"),
+    (RolledBack, "40001 40P01"),
     (Unavailable, "53000 53100 53200 53300 53400 53999"),
     (Unavailable, "55000 55006 55P03"),
     (Unavailable, "57000 57014 57P03 57P04 57P05"),
@@ -82,8 +92,9 @@ async def test_a_plan_from_before_a_migration_is_made_anew(postgres: Postgres) -
 async def test_a_pool_that_is_in_use_is_not_a_database_that_is_down(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.postgres.pool.ACQUIRE_TIMEOUT_SECONDS", SOON_SECONDS)
     async with Postgres.connect(database, pool_size_max=1) as postgres:
+        assert await postgres.fetch_one(int, "SELECT 1") == 1  # a new connection may take longer
+        monkeypatch.setattr("service.postgres.pool.ACQUIRE_TIMEOUT_SECONDS", SOON_SECONDS)
         async with postgres.transaction():
             with pytest.raises(Unavailable) as raised:
                 await postgres.fetch_one(int, "SELECT 1")
@@ -127,3 +138,75 @@ async def test_a_server_that_does_not_let_go_of_a_cancelled_statement_hides_noth
             await asked
         passage.is_frozen = False
         assert await postgres.fetch_one(int, "SELECT 2") == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "variables"),
+    [
+        ("postgresql://p@127.0.0.1:1/d?sslmode=jane", {}),
+        ("postgresql://p@127.0.0.1:1/d?target_session_attrs=jane", {}),
+        ("postgresql://p@127.0.0.1:jane/d", {}),
+        ("postgresql://p@127.0.0.1/d", {"PGPORT": "jane"}),
+        ("postgresql://p@127.0.0.1:1/d", {"PGSSLMODE": "jane"}),
+        ("jane://p@127.0.0.1:1/d", {}),
+    ],
+)
+async def test_a_value_that_cannot_be_used_is_not_a_database_that_is_down(
+    url: str, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    async with Postgres.connect(url) as postgres:
+        with pytest.raises(ConfigurationError, match="has a value that cannot be used") as raised:
+            await postgres.fetch_one(int, "SELECT 1")
+    assert "jane" not in str(raised.value)
+
+
+async def test_a_brief_transaction_is_ended_where_it_rests_or_takes_long(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.postgres.pool.REST_MS_MAX", 50)
+    await postgres.execute("CREATE TABLE note (text text)")
+
+    async def write(statement: str, *, rests: bool) -> None:
+        async with postgres.transaction() as transaction:
+            await transaction.be_brief()
+            await transaction.execute("INSERT INTO note VALUES ('jane')")
+            if rests:
+                await eventually(lambda: are_free(postgres))
+            await transaction.execute(statement)
+
+    with pytest.raises(Unavailable) as raised:
+        await write("SELECT pg_sleep(60)", rests=False)
+    assert type(raised.value) is Unavailable
+    with pytest.raises(ConnectionLost):
+        await write("SELECT 1", rests=True)
+    assert await postgres.fetch(str, "SELECT text FROM note") == []
+    async with postgres.transaction() as transaction:
+        await transaction.execute("SELECT pg_sleep(0.2)")  # no trace of it on the connection
+
+
+async def are_free(postgres: Postgres) -> bool:
+    held = "SELECT count(*) FROM pg_locks WHERE relation = 'note'::regclass AND mode LIKE 'Row%'"
+    return await postgres.fetch_one(int, held) == 0
+
+
+async def test_a_brief_transaction_is_ended_for_its_age(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.postgres.pool.BRIEF_MS_MAX", 200)
+
+    async def work() -> None:
+        async with postgres.transaction() as transaction:
+            await transaction.be_brief()
+            while True:
+                await transaction.execute("SELECT pg_sleep(0.01)")
+
+    # Before PostgreSQL 17 only what rests is ended, and this never does.
+    can = await postgres.fetch_one(
+        bool, "SELECT current_setting($1, true) IS NOT NULL", AGE_SETTING
+    )
+    with pytest.raises(Unavailable if can else TimeoutError):
+        async with asyncio.timeout(20 if can else 1):
+            await work()
+    assert await postgres.fetch_one(int, "SELECT 1") == 1

@@ -14,8 +14,8 @@ from service.appender import Appender
 from service.command_handler import CommandHandler
 from service.customer import CreateCustomer, DeleteCustomer, UpdateCustomer
 from service.errors import ConfigurationError, Conflict, Corrupt, Unavailable
-from service.event_log import EventLog, Key
-from service.events import CustomerChanges, Position
+from service.event_log import Append, Appended, EventLog, Key
+from service.events import CustomerChanges, CustomerDeleted, Position
 from service.identifiers import CustomerId, new_customer_id
 from service.master_key import (
     KeySource,
@@ -24,7 +24,7 @@ from service.master_key import (
     lock_master_key,
     provide_master_key,
 )
-from service.postgres import Postgres
+from service.postgres import Postgres, Transaction
 from service.vault import (
     CustomerKey,
     Vault,
@@ -35,7 +35,7 @@ from service.vault import (
     rewrap,
 )
 from service.vault.rotation import BATCH_KEYS_MAX, SQL, Rewrapped
-from tests.support.logs import a_create_request, a_request
+from tests.support.logs import a_change, a_create_request, a_creation, a_request
 from tests.support.topics import eventually
 
 HELD = "SELECT customer_id, wrapped FROM vault.customer_key ORDER BY customer_id"
@@ -48,6 +48,24 @@ LOCK_WAITS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE wait_event_type = 'Lock' AND datname = current_database()
 """
+LOCK_KEY = "SELECT customer_id FROM vault.customer_key WHERE customer_id = $1 FOR UPDATE"
+UNLOCKED = """
+SELECT customer_id FROM vault.customer_key WHERE customer_id = ANY ($1::text[])
+ORDER BY customer_id FOR UPDATE SKIP LOCKED
+"""
+# A sequence goes on, whatever is rolled back: only the first so many inserts are.
+ROLLS_BACK = """
+CREATE SEQUENCE public.inserted;
+CREATE FUNCTION public.roll_back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF nextval('public.inserted') <= {times} THEN
+        RAISE EXCEPTION 'jane@example.com' USING ERRCODE = '{state}';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER rolls_back AFTER INSERT ON log.event
+    FOR EACH STATEMENT EXECUTE FUNCTION public.roll_back();
+"""
+WAIT_SECONDS_MAX = 4.0  # for a write behind a rotation that stands still
 
 
 @dataclass
@@ -359,3 +377,110 @@ async def test_the_switch_waits_for_the_write_that_is_under_way(
             await append.execute(SQL["switch_wrapping_key"], world.key.wrapping[0].id)
         target = (await beginning).wrapping[0]
         assert await other.fetch(bool, SQL["is_wrapping"], [target.id]) == [True]
+
+
+async def test_a_rotation_that_stands_still_holds_up_no_write(
+    world: World, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its process is stopped, or the machine sleeps: between two statements."""
+    await world.hold(1)
+    reached, is_over, original = asyncio.Event(), asyncio.Event(), Transaction.execute
+
+    async def execute(self: Transaction, sql: str, *arguments: object) -> str:
+        done = await original(self, sql, *arguments)
+        if sql == SQL["lock_append"] and not reached.is_set():
+            reached.set()
+            await is_over.wait()
+        return done
+
+    monkeypatch.setattr(Transaction, "execute", execute)
+    monkeypatch.setattr("service.vault.rotation.PAUSE_SECONDS", 0.01)
+    async with Postgres.connect(database) as other:
+        beginning = asyncio.create_task(begin_rotation(other, world.source))
+        try:
+            await reached.wait()
+            async with asyncio.timeout(WAIT_SECONDS_MAX):
+                await world.create()
+        finally:
+            is_over.set()
+        key = await beginning
+    assert world.now().wrapping == key.wrapping
+    assert [each.id for each in key.wrapping[1:]] == [world.key.wrapping[0].id]
+    assert await world.postgres.fetch(bool, SQL["is_wrapping"], [key.wrapping[0].id]) == [True]
+    assert (await world.rotate()).count == 2
+
+
+def a_deletion(customer_id: CustomerId) -> Append:
+    return a_change(customer_id, 1, CustomerDeleted())._replace(closes_stream=True)
+
+
+async def test_the_writes_of_a_batch_survive_a_deadlock(world: World, database: str) -> None:
+    """One of them waits for a key that somebody holds who waits for another of them."""
+    first, last = sorted([await world.create(), await world.create()])
+    batch = [a_creation("new@example.com"), a_deletion(first), a_deletion(last)]
+    async with Postgres.connect(database) as other:
+        async with other.transaction() as holder:
+            await holder.execute("SET LOCAL deadlock_timeout = '60s'")  # the batch gives way
+            await holder.fetch(str, LOCK_KEY, last)
+            writing = [asyncio.create_task(world.appender.append(each)) for each in batch]
+            await eventually(lambda: _waits(world.postgres))
+            await holder.fetch(str, LOCK_KEY, first)
+        answers = await asyncio.gather(*writing)
+    assert [type(each) for each in answers] == [Appended] * 3
+    held = await world.held()
+    assert (held[first], held[last]) == (None, None)
+    positions = [event.position for event in await world.log.page(Position(0))]
+    assert positions == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("state", ["40P01", "40001"])
+async def test_what_was_rolled_back_for_others_is_written_again(world: World, state: str) -> None:
+    await world.postgres.execute(ROLLS_BACK.format(times=2, state=state))
+    batch = [a_creation(f"{number}@example.com") for number in range(20)]
+    answers = await asyncio.gather(*(world.appender.append(each) for each in batch))
+    assert [type(each) for each in answers] == [Appended] * 20
+    assert len(await world.log.page(Position(0))) == 20
+
+
+async def test_what_is_rolled_back_again_and_again_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.appender.deadlines.WRITE_TIMEOUT_SECONDS", 0.3)
+    await world.postgres.execute(ROLLS_BACK.format(times=1_000_000, state="40P01"))
+    with pytest.raises(Unavailable, match="was not confirmed") as raised:
+        await world.appender.append(a_creation("jane@example.com"))
+    assert type(raised.value) is Unavailable
+    await world.postgres.execute("DROP TRIGGER rolls_back ON log.event")
+    monkeypatch.undo()
+    assert isinstance(await world.appender.append(a_creation("jane@example.com")), Appended)
+
+
+async def test_a_rotation_and_deletions_take_keys_in_one_order(world: World, database: str) -> None:
+    """Neither holds a later one while it waits for an earlier one: there is no circle."""
+    customers = sorted([await world.create() for _ in range(5)])
+    key = await begin_rotation(world.postgres, world.source)
+    held, backwards = await world.held(), customers[::-1]
+    wrapped = [held[each] for each in backwards]
+    arguments = key.wrapping[0].id, backwards, wrapped, [b"new"] * len(backwards)
+
+    async def free() -> list[str]:
+        async with other.transaction() as looking:
+            return await looking.fetch(str, UNLOCKED, customers)
+
+    async with Postgres.connect(database) as other, Postgres.connect(database) as third:
+        async with third.transaction() as holder:
+            await holder.fetch(str, LOCK_KEY, customers[2])
+            rewrapping = asyncio.create_task(
+                world.postgres.fetch(str, SQL["replace_wrapped"], *arguments)
+            )
+            await eventually(lambda: _waits(world.postgres))
+            assert await free() == customers[3:]
+        assert sorted(await rewrapping) == customers
+        async with third.transaction() as holder:
+            await holder.fetch(str, LOCK_KEY, customers[2])
+            deleting = asyncio.gather(
+                *(world.appender.append(a_deletion(each)) for each in backwards)
+            )
+            await eventually(lambda: _waits(world.postgres))
+            assert await free() == customers[3:]
+        await deleting

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from service.errors import Rejected, Unavailable
-from service.event_log import EventLog
-from service.events import Actor, Order, OrderRecorded
+from service.events import Actor, CustomerDeleted
 from service.master_key import MasterKey
+from service.order_intake import Recorder
 from service.postgres import Postgres, Row, RowMaker
 from service.tenants import Tenants
 from service.token_keys import TokenKeys
@@ -28,18 +28,11 @@ from service.tokens import (
     Tokens,
 )
 from tests.support.logs import a_change, a_creation, appending
+from tests.support.orders import a_message
 
 KEYS = TokenKeys(MasterKey.of(bytes(32)))
 OTHER_KEYS = TokenKeys(MasterKey.of(bytes(31) + b"1"))
 BLINK = 0.001
-ORDER = Order(
-    order_id="1",
-    order_version=1,
-    status="paid",
-    currency="USD",
-    total=1,
-    placed_at=datetime(2024, 1, 1, tzinfo=UTC),
-)
 
 
 class Clock:
@@ -369,12 +362,41 @@ async def test_a_tenant_keeps_the_currency_it_was_made_with(postgres: Postgres) 
 async def test_a_tenants_currency_is_fixed_once_orders_exist(postgres: Postgres) -> None:
     tenants = Tenants(postgres)
     await tenants.ensure("default", "EUR")
+    await tenants.ensure("other", "EUR")
     assert await tenants.change_currency("default", "USD")
     assert not await tenants.change_currency("nobody", "USD")
     async with appending(postgres) as appender:
         creation = a_creation("jane@example.com")
         await appender.append(creation)
-        await appender.append(a_change(creation.customer_id, 1, OrderRecorded(order=ORDER)))
-    assert (await EventLog(postgres).head()).position == 2
+        message = a_message("1", 1, creation.customer_id)
+        assert await Recorder(postgres).record([message]) == ["recorded"]
+        assert not await tenants.change_currency("default", "JPY")
+        deletion = a_change(creation.customer_id, 2, CustomerDeleted())
+        await appender.append(deletion._replace(closes_stream=True))
     assert not await tenants.change_currency("default", "JPY")
     assert (await tenants.ensure("default", "JPY")).currency == "USD"
+    assert await tenants.change_currency("other", "JPY")
+
+
+async def test_an_order_after_a_deletion_fixes_the_currency(postgres: Postgres) -> None:
+    tenants = Tenants(postgres)
+    await tenants.ensure("default", "EUR")
+    async with appending(postgres) as appender:
+        creation = a_creation("jane@example.com")
+        await appender.append(creation)
+        deletion = a_change(creation.customer_id, 1, CustomerDeleted())
+        await appender.append(deletion._replace(closes_stream=True))
+    assert await tenants.change_currency("default", "USD")
+    message = a_message("1", 1, creation.customer_id)
+    assert await Recorder(postgres).record([message]) == ["recorded"]
+    assert not await tenants.change_currency("default", "JPY")
+
+
+async def test_changing_a_currency_reads_no_event(postgres: Postgres) -> None:
+    """There are millions, and no index by their type."""
+    tenants = Tenants(postgres)
+    await tenants.ensure("default", "EUR")
+    async with postgres.transaction() as holder:
+        await holder.execute("LOCK TABLE log.event IN ACCESS EXCLUSIVE MODE")
+        async with asyncio.timeout(5):
+            assert await tenants.change_currency("default", "USD")
