@@ -2,8 +2,8 @@
 
 Invariants: a statement of a reader sees one version or the other, for it holds its views from its
 beginning to its end. The version gone over to shows all that readers have seen. Who waits for us,
-waits for FLIP_SECONDS and LOCK_MS at most, or for as long as the server lets us stand still; then we
-give up, and try again.
+waits for FLIP_SECONDS and LOCK_MS at most, or for as long as the server lets us stand still; then
+we give up, and try again.
 """
 
 from __future__ import annotations

@@ -18,7 +18,15 @@ from service.customer import Customer, evolve
 from service.documents import CustomerDocument, timestamp_text
 from service.errors import Corrupt, EventsArchived
 from service.event_log import EventLog
-from service.events import NO_VERSION, Position, RecordedEvent, Version, encode
+from service.events import (
+    NO_VERSION,
+    Event,
+    OrderRecorded,
+    Position,
+    RecordedEvent,
+    Version,
+    encode,
+)
 from service.identifiers import CustomerId
 from service.queries.changes import changes
 from service.queries.cursor import Cursors, Place
@@ -170,10 +178,18 @@ def _event(recorded: RecordedEvent, changed: bytes) -> bytes:
             "time": timestamp_text(recorded.time),
             "actor": {"type": meta.actor.type, "id": meta.actor.id, "name": meta.actor.name},
             "requestId": meta.request_id,
-            "data": orjson.Fragment(encode(event)),
+            "data": _data(event),
             "changes": orjson.Fragment(changed),
         }
     )
+
+
+def _data(event: Event) -> object:
+    """As published, in the shape of today."""
+    if isinstance(event, OrderRecorded):
+        order = event.order.model_dump(by_alias=True)
+        return {"order": order | {"placedAt": timestamp_text(event.order.placed_at)}}
+    return orjson.Fragment(encode(event))
 
 
 def _body(count: int, events: list[bytes], next_cursor: str | None, archived: int) -> bytes:

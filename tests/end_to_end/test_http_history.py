@@ -81,6 +81,8 @@ async def test_an_order_shows_what_became_of_the_roll_ups(shop: Shop) -> None:
         {"type": "system", "id": "intake", "name": None},
     )
     assert placed["data"]["order"]["orderId"] == "ord_0"
+    [shown] = (await shop.api.get(f"{path}/orders")).json["models"]
+    assert placed["data"]["order"]["placedAt"] == shown["placedAt"] == PLACED
     assert placed["changes"] == {
         "orderCount": {"from": 0, "to": 1},
         "totalSpent": {"from": 0, "to": 5_000},
