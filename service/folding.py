@@ -11,16 +11,33 @@ from functools import lru_cache
 from unicodedata import combining, normalize
 
 _SEPARATOR = "\x01"  # sorts below everything that people write
+# Letters that Unicode does not take apart, as people type them who have no such key.
+_PLAIN = str.maketrans(
+    {
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "ħ": "h",
+        "ŧ": "t",
+        "ı": "i",
+        "ŋ": "n",
+        "æ": "ae",
+        "œ": "oe",
+        "þ": "th",
+    }
+)
 RUNS_REMEMBERED_MAX = 50_000  # of one tenant, 200 bytes each: all that letters and digits make
 TENANTS_REMEMBERED_MAX = 4
 
 
 def fold(text: str) -> str:
-    """Without case and accents: `Zoë Ångström` becomes `zoe angstrom`."""
+    """Without case and accents: `Zoë Ångström` becomes `zoe angstrom`, and `Łukasz` `lukasz`."""
     if text.isascii():
         return text.lower()
     decomposed = normalize("NFKD", text.casefold())
-    return "".join(character for character in decomposed if not combining(character)).casefold()
+    kept = "".join(character for character in decomposed if not combining(character))
+    return kept.casefold().translate(_PLAIN)
 
 
 def sort_key(text: str) -> str:

@@ -26,6 +26,8 @@ NAMES = st.text("aAbzZßéÉe\u0301ﬁΣσςİıŁØ李ﷺ😀 -'\x01\x1f", max_
         ("STRASSE", "strasse"),
         ("ΣΊΣΥΦΟΣ", "σισυφοσ"),
         ("İstanbul", "istanbul"),
+        ("Işık Øster-Łoś Ðórr Þór", "isik oster-los dorr thor"),
+        ("ÆGIR Œuvre đorđe Ħal Ŧ Ŋ", "aegir oeuvre dorde hal t n"),
         ("ﬁnch", "finch"),
         ("Ⅷ", "viii"),
         ("Ｊａｎｅ", "jane"),
