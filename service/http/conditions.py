@@ -19,7 +19,8 @@ from service.http.problems import Refused
 KEY_CHARACTERS_MAX = 255
 
 # RFC 9110 8.8.3; a list may have empty elements. What follows an element is a comma or the end.
-_ENTITY_TAG = re.compile(r'[ \t]*(?:(W/)?"([!#-~\x80-\U0010ffff]*)")?[ \t]*(,|\Z)')
+# Blanks stand in one place only where there is no tag: or else each of many is tried in both.
+_ENTITY_TAG = re.compile(r'[ \t]*(?:(W/)?"([!#-~\x80-\U0010ffff]*)"[ \t]*)?(,|\Z)')
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 _PRINTABLE = re.compile(r"[ -~]{1,255}")
 _ESCAPED = re.compile(r'\\(["\\])')

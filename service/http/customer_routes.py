@@ -243,7 +243,11 @@ CUSTOMER_ROUTES: tuple[Route, ...] = (
         "sent while it is made: an answer that ends before its JSON does is not whole.",
         scope="customers:erase",
         tags=("History",),
-        answers=(Answer(200, "Everything.", CustomerExport, _READ),),
+        headers=(IF_NONE_MATCH,),
+        answers=(
+            Answer(200, "Everything.", CustomerExport, _READ),
+            Answer(304, "It is still the version named.", None, _READ),
+        ),
         problems=("customer_not_found", "customer_deleted", "events_archived"),
     ),
     FEED_ROUTE,

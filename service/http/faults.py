@@ -16,9 +16,9 @@ from service.errors import Fault
 
 FAULTS_MAX = 100  # named in one answer
 
-# A name that the caller chose: shown where it looks like a field's, since it may be an address or a
-# sentence as well.
-_NAME = re.compile(r"[!-?A-~]{0,64}")
+# A name that the caller chose: shown where it looks like a field's, since it may be an address, a
+# number or a sentence as well.
+_NAME = re.compile(r"(?!(?:[^0-9]*[0-9]){5})[!-$&-*,-?A-~]{0,64}")
 _HIDDEN = "…"
 
 _KINDS: Mapping[str, tuple[str, str]] = {

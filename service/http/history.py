@@ -84,6 +84,8 @@ class History:
         asked = principal.tenant, call.customer_id, principal.currency
         async with self._queries.export(*asked, now) as export:
             headers = _headers(call, export.version, export.position)
+            if is_not_modified(call.request.headers, export.version):
+                return empty_response(304, headers)
             if call.request.method == hdrs.METH_HEAD:
                 return empty_response(200, headers)
             return await streamed(call.request, call.request_id, export.chunks, headers)

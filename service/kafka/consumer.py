@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Protocol, TypeAlias, cast
@@ -20,13 +19,17 @@ from aiokafka.structs import TopicPartition
 from typing_extensions import override
 
 from service.kafka.config import KafkaConfig
-from service.kafka.link import closing, link, our_errors
+from service.kafka.link import (
+    REQUEST_TIMEOUT_SECONDS,
+    START_TIMEOUT_SECONDS,
+    STOP_TIMEOUT_SECONDS,
+    closing,
+    link,
+    our_errors,
+)
 from service.kafka.records import ConsumedRecord
 from service.kafka.tails import Message, Place, consumed
 
-START_TIMEOUT_SECONDS = 15.0
-REQUEST_TIMEOUT_SECONDS = 10.0
-STOP_TIMEOUT_SECONDS = 5.0
 SESSION_TIMEOUT_SECONDS = 6.0  # the least that brokers allow by default
 HEARTBEAT_SECONDS = 2.0
 JOIN_TIMEOUT_SECONDS = 10.0  # a group may wait a session's time for its members before it answers
@@ -49,9 +52,6 @@ class _Consumer(Protocol):
     def subscribe(self, topics: Sequence[str], *, listener: object) -> None: ...
     def seek(self, partition: Place, offset: int) -> None: ...
     async def seek_to_beginning(self, *partitions: Place) -> bool: ...
-    def highwater(self, partition: Place) -> int | None: ...
-    def assignment(self) -> AbstractSet[Place]: ...
-    async def position(self, partition: Place) -> int: ...
     async def committed(self, partition: Place) -> int | None: ...
     async def commit(self, offsets: Mapping[Place, int]) -> None: ...
     async def getmany(
@@ -126,22 +126,6 @@ class Consumer:
         """Read a partition that is ours on from `offset`."""
         with our_errors():
             self._consumer.seek(self._place(partition), offset)
-
-    def highwater(self, partition: int) -> int | None:
-        """The offset after the last record, as of the last fetch; None before the first."""
-        with our_errors():
-            return self._consumer.highwater(self._place(partition))
-
-    async def behind(self, partition: int) -> int:
-        """How many offsets come after what was given out, as of the last fetch: 0 once everything
-        was, behind markers of transactions too, and where the partition is no longer ours."""
-        place = self._place(partition)
-        with our_errors():
-            if place not in self._consumer.assignment():
-                return 0
-            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                position = await self._consumer.position(place)
-            return max(0, (self._consumer.highwater(place) or 0) - position)
 
     async def committed(self, partition: int) -> int | None:
         with our_errors():

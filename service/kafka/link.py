@@ -13,45 +13,65 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from typing import TypedDict
+from typing import Protocol, TypedDict, cast
 
 import aiokafka.client
-from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError
+import aiokafka.consumer.fetcher
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    IllegalOperation,
+    KafkaError,
+    UnsupportedCodecError,
+)
 from aiokafka.protocol.metadata import MetadataRequest
 
-from service.errors import Unavailable
+from service.errors import ConfigurationError, Unavailable
+from service.kafka.batches import Batches
 from service.kafka.config import KafkaConfig
 from service.kafka.refusal import why_refused
 
 METADATA_AGE_SECONDS = 30
+START_TIMEOUT_SECONDS = 15.0  # of whoever reads
+REQUEST_TIMEOUT_SECONDS = 10.0  # for an answer, with what the client asks on its own before
+STOP_TIMEOUT_SECONDS = 5.0
 
 # Asking for a topic must never make it: a broker that makes topics on demand would give them its
 # own defaults. The client has no option for this, so its request is bound to `False` here.
 aiokafka.client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
 
+# What anybody may write must not stop a reader. Whoever reads unpacks by the name bound here.
+aiokafka.consumer.fetcher.MemoryRecords = Batches
+
+
+class _Connection(Protocol):
+    def close(self) -> object: ...
+
 
 @dataclass(slots=True)
-class _Reason:
-    """Why no broker let us in, for the block that waits for a connection. Only the last reason is
-    kept: the client's own tasks go on connecting, and noting here, long after the block."""
+class _Noted:
+    """What became of connecting, for the block that waits for it. Only the last of each is kept:
+    the client's own tasks go on connecting, and noting here, long after the block."""
 
-    last: str | None = None
+    reason: str | None = None  # why no broker let us in
+    connection: _Connection | None = None
 
 
-# Where no broker lets us in, the client logs why and tells its caller nothing. Its connections are
-# made by the one function bound here, which notes the reason.
-_reason: ContextVar[_Reason | None] = ContextVar("reason", default=None)
+# Where no broker lets us in, the client logs why and tells its caller nothing; where it is given up
+# while it asks for the cluster, it leaves its connection open. All of its connections are made by
+# the one function bound here, which notes them.
+_noted: ContextVar[_Noted | None] = ContextVar("noted", default=None)
 _create_connection = aiokafka.client.create_conn
 
 
-async def _create_noting(*arguments: object, **options: object) -> object:
+async def _create_noting(*arguments: object, **options: object) -> _Connection:
+    noted = _noted.get() or _Noted()
     try:
-        return await _create_connection(*arguments, **options)
+        connection = cast("_Connection", await _create_connection(*arguments, **options))
     except (KafkaError, OSError) as error:
-        noted, why = _reason.get(), why_refused(error)
-        if noted is not None and why is not None:
-            noted.last = why
+        noted.reason = why_refused(error) or noted.reason
         raise
+    noted.connection = connection
+    return connection
 
 
 aiokafka.client.create_conn = _create_noting
@@ -88,24 +108,43 @@ def link(config: KafkaConfig) -> Link:
 
 @contextmanager
 def our_errors() -> Iterator[None]:
-    """Whatever the client throws when a link is broken, as Unavailable."""
-    noted = _Reason()
-    noting = _reason.set(noted)
+    """Whatever the client throws when a link is broken, as Unavailable.
+
+    Raises ConfigurationError for what no other link would mend.
+    """
+    noted = _Noted()
+    noting = _noted.set(noted)
     try:
-        yield
+        with _hanging_up(noted):
+            yield
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
         raise Unavailable("broker_unavailable", "The link to Kafka broke.") from error
+    except UnsupportedCodecError as error:
+        why = "; ".join(map(str, error.args))
+        detail = f"Kafka holds records that are compressed as this installation cannot read: {why}"
+        raise ConfigurationError(detail) from error
     except (KafkaError, ConsumerStoppedError, IllegalOperation, OSError, TimeoutError) as error:
         detail = f"Kafka did not answer ({type(error).__name__})."
-        raise Unavailable("broker_unavailable", noted.last or detail) from error
+        raise Unavailable("broker_unavailable", noted.reason or detail) from error
     finally:
-        _reason.reset(noting)
+        _noted.reset(noting)
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError  # the client may have eaten it, while it was closing
+
+
+@contextmanager
+def _hanging_up(noted: _Noted) -> Iterator[None]:
+    """Nobody goes on with a link after an error."""
+    try:
+        yield
+    except BaseException:
+        if noted.connection is not None:
+            noted.connection.close()
+        raise
 
 
 @asynccontextmanager

@@ -21,7 +21,8 @@ class Record(NamedTuple):
 
 
 class ConsumedRecord(NamedTuple):
-    """A record that was read. A header without a value reads as empty."""
+    """A record that was read. A header without a value reads as empty; of a name that is not UTF-8
+    the wrong bytes are lone surrogates."""
 
     topic: str
     partition: int

@@ -15,13 +15,17 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from service.kafka.config import KafkaConfig
-from service.kafka.link import link, our_errors
+from service.kafka.link import (
+    REQUEST_TIMEOUT_SECONDS,
+    START_TIMEOUT_SECONDS,
+    STOP_TIMEOUT_SECONDS,
+    closing,
+    link,
+    our_errors,
+)
 from service.kafka.records import ConsumedRecord
 from service.kafka.tails import Message, Place, consumed
 
-START_TIMEOUT_SECONDS = 15.0
-REQUEST_TIMEOUT_SECONDS = 10.0
-STOP_TIMEOUT_SECONDS = 5.0
 FETCH_WAIT_MILLISECONDS = 20
 BATCH_RECORDS_MAX = 1_000
 
@@ -73,15 +77,11 @@ class Shelf:
                     fetch_max_wait_ms=FETCH_WAIT_MILLISECONDS,
                 ),
             )
-        try:
+        async with closing(consumer.stop, STOP_TIMEOUT_SECONDS):
             with our_errors():
                 async with asyncio.timeout(START_TIMEOUT_SECONDS):
                     await consumer.start()
             yield cls(consumer, topic)
-        finally:
-            with our_errors():
-                async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
-                    await consumer.stop()
 
     async def read(self, partition: int, offset: int = 0) -> AsyncIterator[list[ConsumedRecord]]:
         """From `offset`, or the first record that is left, to the end as of the first answer."""

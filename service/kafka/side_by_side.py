@@ -17,19 +17,17 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from service.kafka.config import KafkaConfig
-from service.kafka.link import closing, link, our_errors
-from service.kafka.records import ConsumedRecord
-from service.kafka.tails import (
-    FETCH_WAIT_MILLISECONDS,
+from service.kafka.link import (
+    REQUEST_TIMEOUT_SECONDS,
+    START_TIMEOUT_SECONDS,
     STOP_TIMEOUT_SECONDS,
-    Assigned,
-    Message,
-    Place,
-    consumed,
+    closing,
+    link,
+    our_errors,
 )
+from service.kafka.records import ConsumedRecord
+from service.kafka.tails import FETCH_WAIT_MILLISECONDS, Assigned, Message, Place, consumed
 
-START_TIMEOUT_SECONDS = 15.0
-REQUEST_TIMEOUT_SECONDS = 10.0
 OPEN_SECONDS_MAX = 3.0  # how long a transaction that is open at the end is waited for
 BATCH_RECORDS_MAX = 500
 PARTITION_BYTES_MAX = 1024 * 1024  # fetched ahead of each partition

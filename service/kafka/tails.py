@@ -17,11 +17,10 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from service.kafka.config import KafkaConfig
-from service.kafka.link import closing, link, our_errors
+from service.kafka.link import STOP_TIMEOUT_SECONDS, closing, link, our_errors
 from service.kafka.records import ConsumedRecord
 
 TAILS_TIMEOUT_SECONDS = 10.0
-STOP_TIMEOUT_SECONDS = 5.0
 FETCH_WAIT_MILLISECONDS = 20  # a partition that is read to its end must not hold up the next
 STEP_FIRST = 8  # offsets before the end: a transaction's marker is the last, and others may follow
 STEP_FACTOR = 16  # how much further back to look where only markers were found

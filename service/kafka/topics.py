@@ -19,12 +19,16 @@ from aiokafka.errors import KafkaConnectionError, for_code
 
 from service.errors import ConfigurationError, Unavailable
 from service.kafka.config import KafkaConfig, Topic
-from service.kafka.link import closing, link, our_errors
+from service.kafka.link import (
+    REQUEST_TIMEOUT_SECONDS,
+    STOP_TIMEOUT_SECONDS,
+    closing,
+    link,
+    our_errors,
+)
 from service.kafka.metadata import NO_ERROR, UNKNOWN_TOPIC, TopicMetadataRequest
 
-REQUEST_TIMEOUT_SECONDS = 10.0
 CREATION_TIMEOUT_SECONDS = 15.0
-CLOSE_TIMEOUT_SECONDS = 5.0
 POLL_SECONDS = 0.05
 TOPIC_EXISTS = 36
 TOPIC_REFUSED = 29  # by an access rule
@@ -110,7 +114,7 @@ class Topics:
     async def connect(cls, config: KafkaConfig) -> AsyncIterator[Topics]:
         """Raises Unavailable where no broker answers."""
         client = cast("_Client", AIOKafkaClient(**link(config)))
-        async with closing(client.close, CLOSE_TIMEOUT_SECONDS):
+        async with closing(client.close, STOP_TIMEOUT_SECONDS):
             with our_errors():
                 async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
                     await client.bootstrap()
@@ -213,7 +217,7 @@ class Topics:
 @asynccontextmanager
 async def _administration(config: KafkaConfig) -> AsyncIterator[_Admin]:
     admin = cast("_Admin", AIOKafkaAdminClient(**link(config)))
-    async with closing(admin.close, CLOSE_TIMEOUT_SECONDS):
+    async with closing(admin.close, STOP_TIMEOUT_SECONDS):
         with our_errors():
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
                 await admin.start()

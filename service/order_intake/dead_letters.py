@@ -2,7 +2,8 @@
 
 Invariant: key, value and headers are kept byte for byte, and the time of the record too, from which
 an order may take its own. What is added stands in headers that begin with `dlq_`. Only what is too
-large for a broker is left where it is: then the dead letter says so, and where that was.
+large for a broker is left where it is: then the dead letter says so, and where that was. And a
+header whose name is not UTF-8, which no client of ours can send, gets a name that tells it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from service.errors import Unavailable
 from service.kafka import (
     ConsumedRecord,
+    Headers,
     KafkaConfig,
     Producer,
     Record,
@@ -33,6 +35,7 @@ LETTERS_COUNTED_MAX = 10_000  # by whoever only looks
 _REASON = "dlq_reason"
 _LEFT_OUT = "dlq_left_out"  # key, value and headers of so many bytes
 _TIMESTAMP = "dlq_timestamp"  # of the record as it came, in milliseconds
+_HEADER = "dlq_header_"  # and the name of a header, with \xNN for each byte that is not UTF-8
 
 
 class Redriven(NamedTuple):
@@ -40,6 +43,13 @@ class Redriven(NamedTuple):
 
     read: int
     put_back: int
+
+
+def unsendable(record: ConsumedRecord) -> Unusable | None:
+    """Whether it must be put aside whatever it says: it cannot be put back as it is."""
+    if all(_is_text(name) for name, _ in record.headers):
+        return None
+    return Unusable("invalid_message", "headers: a name that is not UTF-8")
 
 
 def dead_letter(record: ConsumedRecord, unusable: Unusable, now: datetime) -> Record:
@@ -53,22 +63,38 @@ def dead_letter(record: ConsumedRecord, unusable: Unusable, now: datetime) -> Re
         "dlq_time": now.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
         _TIMESTAMP: str(record.timestamp_ms),
     }
-    key, value, given = record.key, record.value, record.headers
-    if (size := _size(record)) > LETTER_BYTES_MAX:
-        key, value, given = None, None, ()
+    key, value = record.key, record.value
+    given = [(_sendable(name), each) for name, each in record.headers]
+    if (size := _size(key, value, given)) > LETTER_BYTES_MAX:
+        key, value, given = None, None, []
         added[_LEFT_OUT] = str(size)
     headers = [*given, *((name, text.encode()) for name, text in added.items())]
     return Record(key, value, headers, round(now.timestamp() * 1_000))
 
 
-def _size(record: ConsumedRecord) -> int:
-    headers = sum(len(name) + len(value) + 10 for name, value in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers
+def _size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    of_headers = sum(len(name.encode()) + len(each) + 10 for name, each in headers)
+    return len(key or b"") + len(value or b"") + of_headers
+
+
+def _is_text(name: str) -> bool:
+    return name.encode(errors="ignore").decode() == name
+
+
+def _sendable(name: str) -> str:
+    if _is_text(name):
+        return name
+    data = name.encode(errors="surrogateescape")
+    return _HEADER + data.decode(errors="backslashreplace")
 
 
 def put_back(record: ConsumedRecord) -> Record:
-    """A dead letter as the message it was."""
-    headers = [header for header in record.headers if not header[0].startswith(PREFIX)]
+    """A dead letter as the message it was, but for headers whose names are not UTF-8."""
+    headers = [
+        (name, value)
+        for name, value in record.headers
+        if not name.startswith(PREFIX) and _is_text(name)
+    ]
     stamp = dict(record.headers).get(_TIMESTAMP, b"")
     timestamp_ms = int(stamp) if stamp.isdigit() else record.timestamp_ms
     return Record(record.key, record.value, headers, timestamp_ms)

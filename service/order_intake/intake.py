@@ -2,14 +2,16 @@
 
 Invariant: an offset is committed only once its message is in the log, or acknowledged as a dead
 letter, so whatever breaks loses nothing; what is read again is a repeat. A database or a broker
-that is down is waited for, without end.
+that is down is waited for, without end. What waits meanwhile is told by looking at the topic, and
+never by how far this worker has come: one that cannot write, or has no partition, would tell what
+was.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -17,18 +19,19 @@ from typing import NamedTuple
 from service.errors import Unavailable
 from service.event_log import EventLog
 from service.kafka import ConsumedRecord, Consumer, KafkaConfig, Producer, TopicCheck, Topics
-from service.order_intake.dead_letters import dead_letter, oldest_age_seconds
+from service.order_intake.dead_letters import dead_letter, oldest_age_seconds, unsendable
 from service.order_intake.message import OrderMessage, Unusable, read_message, traceparent_of
 from service.order_intake.observing import IntakeMetrics, IntakeStatus, NoMetrics, Phase
 from service.order_intake.recorder import Outcome, Recorder
-from service.order_intake.waiting import intake_group
+from service.order_intake.waiting import intake_group, waiting_orders
 from service.postgres import Postgres
 from service.telemetry import BatchSpans, NoBatchSpans
 
 BATCH_MESSAGES_MAX = 2_000
 FETCH_WAIT_SECONDS = 0.1
 REVOKE_WAIT_SECONDS = 5.0  # for the batch in hand, before its partitions are given up
-OBSERVE_SECONDS = 15.0  # between looks at the dead letters
+OBSERVE_SECONDS = 15.0  # between looks at what waits, and between those at the dead letters
+LOOK_SECONDS_MAX = 30.0  # for one of them, whatever the broker does
 RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 2.0
 SHUTDOWN_TIMEOUT_SECONDS = 10.0
@@ -72,6 +75,7 @@ class Intake:
         spans: BatchSpans | None = None,
         batch_messages_max: int = BATCH_MESSAGES_MAX,
         creates_topics: bool = False,
+        observe_seconds: float = OBSERVE_SECONDS,
         shutdown_timeout_seconds: float = SHUTDOWN_TIMEOUT_SECONDS,
     ) -> None:
         self._recorder = Recorder(postgres)
@@ -81,6 +85,7 @@ class Intake:
         self._spans = spans or NoBatchSpans()
         self._batch_messages_max = batch_messages_max
         self._creates_topics = creates_topics
+        self._observe_seconds = observe_seconds
         self._shutdown_timeout_seconds = shutdown_timeout_seconds
         self._status = IntakeStatus("stopped")
         self._stop = asyncio.Event()
@@ -88,7 +93,8 @@ class Intake:
         self._retry_seconds = RETRY_SECONDS_MIN
         self._in_hand = asyncio.Lock()  # held from recording a batch to committing its offsets
         self._assignment = 0  # counts how often partitions were taken away
-        self._waiting: dict[int, int] = {}  # messages behind the last one read, by partition
+        self._epoch = ""  # of the log, as of the session begun last
+        self._epoch_is_known = asyncio.Event()  # and stays so while the database is down
 
     @property
     def status(self) -> IntakeStatus:
@@ -101,10 +107,12 @@ class Intake:
         """
         try:
             async with asyncio.timeout(None) as self._limit, asyncio.TaskGroup() as group:
-                observing = group.create_task(self._keep_observing())
+                looks = (self._look_at_orders, self._look_at_letters)
+                observing = [group.create_task(self._keep_observing(look)) for look in looks]
                 while not self._stop.is_set():
                     await self._open_and_work()
-                observing.cancel()
+                for each in observing:
+                    each.cancel()
         except TimeoutError:
             if not self._stop.is_set():
                 raise
@@ -142,7 +150,8 @@ class Intake:
     async def _session(self) -> AsyncIterator[_Session]:
         """Links of this turn, all or none."""
         config, name = self._config, self._config.orders_topic.name
-        epoch = (await self._log.head()).epoch
+        epoch = self._epoch = (await self._log.head()).epoch
+        self._epoch_is_known.set()
         await self._recorder.probe()  # a right that is missing is not left for the first order
         async with Topics.connect(config) as topics:
             if self._creates_topics:
@@ -151,7 +160,6 @@ class Intake:
             if found is None:
                 raise Unavailable("broker_unavailable", f"There is no topic {name}: run migrate.")
             group_id = intake_group(config, found, epoch)
-            self._waiting.clear()
             async with (
                 Producer.connect(config) as producer,
                 Consumer.join(
@@ -166,7 +174,6 @@ class Intake:
         while not self._stop.is_set():
             self._succeeded()
             if not batch.records:
-                await self._look_behind(session)
                 batch = await self._next(session)
                 continue
             ahead = group.create_task(self._next(session))
@@ -183,16 +190,15 @@ class Intake:
             wait_seconds=FETCH_WAIT_SECONDS, records_max=self._batch_messages_max
         )
         # No await since the records were given out, or they could be another assignment's.
-        return _Batch(records, [read_message(each) for each in records], self._assignment)
+        messages = [unsendable(each) or read_message(each) for each in records]
+        return _Batch(records, messages, self._assignment)
 
-    async def _revoked(self, partitions: frozenset[int]) -> None:
+    async def _revoked(self, _: frozenset[int]) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(REVOKE_WAIT_SECONDS):
                 await self._in_hand.acquire()
                 self._in_hand.release()
         self._assignment += 1
-        for partition in partitions:
-            self._waiting.pop(partition, None)
 
     async def _take_in(self, session: _Session, batch: _Batch) -> None:
         messages = [each for each in batch.messages if isinstance(each, OrderMessage)]
@@ -211,23 +217,7 @@ class Intake:
             await session.producer.send_keyed(topic, records)
             for reason, count in reasons.items():
                 self._metrics.dead(reason, count)
-        offsets = {each.partition: each.offset + 1 for each in batch.records}
-        await session.consumer.commit(offsets)
-        for partition, offset in offsets.items():
-            end = session.consumer.highwater(partition) or 0
-            self._waiting[partition] = max(0, end - offset)
-        self._metrics.lag(sum(self._waiting.values()))
-
-    async def _look_behind(self, session: _Session) -> None:
-        """What still waits where nothing came: markers of transactions have offsets and are no
-        messages, and reading has gone past them by now."""
-        unread = [partition for partition, count in self._waiting.items() if count]
-        for partition in unread:
-            count = await session.consumer.behind(partition)
-            if partition in self._waiting:  # else it was taken away meanwhile
-                self._waiting[partition] = count
-        if unread:
-            self._metrics.lag(sum(self._waiting.values()))
+        await session.consumer.commit({each.partition: each.offset + 1 for each in batch.records})
 
     async def _record(self, messages: Sequence[OrderMessage]) -> list[Outcome] | None:
         """The database is waited for here, so that no partition is given up for its sake.
@@ -243,12 +233,22 @@ class Intake:
                     return None
         return []
 
-    async def _keep_observing(self) -> None:
+    async def _keep_observing(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Where a look fails, what was told before stays."""
         while True:
-            with suppress(Unavailable):
-                age_seconds = await oldest_age_seconds(self._config, datetime.now(UTC))
-                self._metrics.oldest_dead_letter(age_seconds)
-            await asyncio.sleep(OBSERVE_SECONDS)
+            with suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS_MAX):
+                    await look()
+            await asyncio.sleep(self._observe_seconds)
+
+    async def _look_at_orders(self) -> None:
+        await self._epoch_is_known.wait()
+        orders = await waiting_orders(self._config, self._epoch, datetime.now(UTC))
+        self._metrics.lag(orders.lag_messages)
+
+    async def _look_at_letters(self) -> None:
+        age_seconds = await oldest_age_seconds(self._config, datetime.now(UTC))
+        self._metrics.oldest_dead_letter(age_seconds)
 
     async def _failed(self, error: Unavailable) -> None:
         self._metrics.failed(error.code)

@@ -27,7 +27,8 @@ Reason: TypeAlias = Literal[
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 DEFAULT_TENANT = "default"
-AMOUNT_MAX = 2**53  # the last integer that every JSON reader holds exactly
+AMOUNT_MAX = 10**14  # minor units: 92,000 such orders of one customer add up to 64 bits
+VERSION_MAX = 2**53  # the last integer that every JSON reader holds exactly
 ID_CHARACTERS_MAX = 255
 DETAIL_FAULTS_MAX = 10
 DIGEST_BYTES = 16
@@ -42,12 +43,13 @@ _TRACEPARENT = re.compile(
 )
 _RFC_3339 = r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$"
 _RFC_3339_TIME = re.compile(_RFC_3339, re.ASCII)
+_NO_TIME = datetime.min.replace(tzinfo=UTC)  # so some languages say none; to the driver: -infinity
 
 _Id: TypeAlias = Annotated[
     str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=r"^[^\p{Cc}]*$")
 ]
 _Amount: TypeAlias = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
-_Counter: TypeAlias = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
+_Counter: TypeAlias = Annotated[int, Field(ge=1, le=VERSION_MAX)]
 _Time: TypeAlias = Annotated[str, StringConstraints(pattern=_RFC_3339.replace(r"\d", "[0-9]"))]
 
 
@@ -215,7 +217,9 @@ def _time_text(text: str, field: str) -> str:
     """RFC 3339 in one form: in UTC, in whole milliseconds."""
     try:
         if _RFC_3339_TIME.fullmatch(text):
-            return _shown(datetime.fromisoformat(text.upper()).astimezone(UTC))
+            time = datetime.fromisoformat(text.upper()).astimezone(UTC)
+            if time != _NO_TIME:
+                return _shown(time)
     except (OverflowError, ValueError):
         pass  # a thirteenth month, or a year that UTC cannot show
     raise _Fault("invalid_message", f"{field}: invalid_time")

@@ -26,7 +26,8 @@ class IntakeMetrics(Protocol):
         """Messages became dead letters; `reason` is a code."""
 
     def lag(self, messages: int) -> None:
-        """How many messages wait in the partitions that this worker reads."""
+        """How many messages of the whole topic are not committed, whoever reads them: every worker
+        tells the same. A few more where there are transactions: markers have places too."""
 
     def oldest_dead_letter(self, age_seconds: float) -> None:
         """Of those that were not put back yet; 0 when there are none."""

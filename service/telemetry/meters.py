@@ -215,7 +215,7 @@ class IntakeMeter:
         )
         self._lag_messages = Gauge(
             "customers_intake_lag_messages",
-            "Order messages that wait in the partitions that this process reads.",
+            "Order messages of the whole topic that wait: every intake tells the same number.",
             registry=registry,
         )
         self._oldest_dead_letter_seconds = Gauge(

@@ -25,12 +25,16 @@ LISTS = f'customers_projection_position{{{NS},projection="customers"}}'
 STATES = f"customers_states_position{{{NS}}}"
 ACTIVE = f'customers_relay_active{{{NS},instance="relay-1"}}'
 HTTP = "customers_http_request_duration_seconds"
-WAITING = f"customers_intake_lag_messages{{{NS}}}"
+WAITING = f'customers_intake_lag_messages{{{NS},instance="intake-1"}}'
+WAITING_TOO = f'customers_intake_lag_messages{{{NS},instance="intake-2"}}'  # of the same orders
 TAKEN_IN = f'customers_intake_messages_total{{{NS},outcome="recorded"}}'
 DEAD = f"customers_intake_oldest_dead_letter_seconds{{{NS}}}"
 PARKED = f'customers_projection_parked{{{NS},projection="customers"}}'
 HEALED = f'customers_projection_healed_events_total{{{NS},projection="customers"}}'
 LISTS_LAG = f'customers_projection_lag_seconds{{{NS},projection="customers"}}'
+ADDED = f'customers_projection_position{{{NS},projection="second_order_v1"}}'
+ADDED_LAG = f'customers_projection_lag_seconds{{{NS},projection="second_order_v1"}}'
+ADDED_HEALED = f'customers_projection_healed_events_total{{{NS},projection="second_order_v1"}}'
 STATES_LAG = f"customers_states_lag_seconds{{{NS}}}"
 GOOD = f'{HTTP}_count{{{NS},method="GET",route="/user",status="200"}}'
 AVAILABLE = f'kube_deployment_status_replicas_available{{{NS},deployment="customers-api"}}'
@@ -64,6 +68,7 @@ HEALTHY: Mapping[str, str] = {
     LISTS_LAG: "0.2x160",
     STATES_LAG: "0.3x160",
     WAITING: "20x160",
+    WAITING_TOO: "20x160",
     TAKEN_IN: "0+15x160",
     DEAD: "0x160",
     PARKED: "0x160",
@@ -146,6 +151,13 @@ SCENARIOS = [
     ),
     Scenario("it stands still", "CustomersProjectionStalled", LATE_LISTS, {LISTS: STANDS_STILL}),
     Scenario("it stops telling", "CustomersProjectionStalled", LATE_LISTS, {LISTS: STOPS_TELLING}),
+    Scenario(
+        "it stands still",
+        "CustomersAddedProjectionStalled",
+        "The added projection second_order_v1 does not go on.",
+        {ADDED: STANDS_STILL},
+        {"namespace": "shop", "projection": "second_order_v1"},
+    ),
     Scenario("it stands still", "CustomersStatesStalled", LATE_STATES, {STATES: STANDS_STILL}),
     Scenario("it stops telling", "CustomersStatesStalled", LATE_STATES, {STATES: STOPS_TELLING}),
     Scenario("it stands still", "CustomersIntakeStalled", NO_ORDERS, {TAKEN_IN: "15x160"}),
@@ -181,7 +193,18 @@ SCENARIOS = [
     Scenario(
         "45 s", "CustomersStatesOld", "The topic of states is 45s behind.", {STATES_LAG: "45x160"}
     ),
-    Scenario("60,000", "CustomersOrdersLate", "60000 order messages wait.", {WAITING: "60000x160"}),
+    Scenario(
+        "60,000, as both tell",
+        "CustomersOrdersLate",
+        "60000 order messages wait.",
+        {WAITING: "60000x160", WAITING_TOO: "60000x160"},
+    ),
+    Scenario(
+        "60,000, and one has just begun",
+        "CustomersOrdersLate",
+        "60000 order messages wait.",
+        {WAITING: "60000x160", WAITING_TOO: "0x160"},
+    ),
     Scenario(
         "one",
         "CustomersParked",
@@ -244,7 +267,7 @@ CALM: Mapping[str, Mapping[str, str]] = {
     "all is well": {},
     "nothing is written": {
         LOG: "1000x160", KAFKA: "1000x160", LISTS: "1000x160", STATES: "1000x160",
-        WAITING: "0x160", TAKEN_IN: "40x160", GOOD: "0x160",
+        WAITING: "0x160", WAITING_TOO: "0x160", TAKEN_IN: "40x160", GOOD: "0x160",
     },
     "a standby has taken over": {
         KAFKA: "990+10x60 _x100",
@@ -252,10 +275,23 @@ CALM: Mapping[str, Mapping[str, str]] = {
         f'customers_log_published_position{{{NS},instance="relay-2"}}': "0x60 1590+10x100",
         f'customers_relay_active{{{NS},instance="relay-2"}}': "0x60 1x100",
     },
+    "two intakes tell of the same orders": {WAITING: "30000x160", WAITING_TOO: "30000x160"},
     "a process was started and has not seen the log yet": {LOG: "1000+10x118 0x2 2200+10x40"},
     "everything is one process": {
         **{build(role): GONE for role in ("api", "relay", "projections", "intake")},
         build("up"): "1x160",
+    },
+    "a projection was added and is being built": {
+        ADDED: "0+3x160", ADDED_LAG: "7776000x160", ADDED_HEALED: "0+3x160",
+    },
+    "an added projection has come to the end of a log at rest": {
+        LOG: "1000x160", KAFKA: "1000x160", LISTS: "1000x160", STATES: "1000x160",
+        ADDED: "1000x160",
+    },
+    "subscribers follow the feed for hours": {
+        f'{HTTP}_bucket{{{NS},method="GET",route="{route}",status="200",le="{le}"}}': values
+        for route in ("/events", "/v1/events")
+        for le, values in (("2.5", "0x160"), ("+Inf", "0+100x160"))
     },
     "the log is empty": {LOG: "0x160", KAFKA: "0x160", LISTS: "0x160", STATES: "0x160"},
 }  # fmt: skip

@@ -91,6 +91,12 @@ def test_what_is_asked_of_prometheus_exists() -> None:
     check_expressions(queries)
 
 
+def test_what_every_process_tells_of_the_whole_is_not_added_up() -> None:
+    for each in scaled().values():
+        (trigger,) = each.triggers
+        assert trigger.metadata.query.startswith("max(")
+
+
 def test_who_is_scaled_exists_and_is_not_set_back_by_the_next_apply() -> None:
     (api,) = of_kind(EXAMPLE, "HorizontalPodAutoscaler").values()
     assert api["spec"]["scaleTargetRef"]["name"] == "customers-api"

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from service.cli.api import API_PORT
+from service.cli.export import WORKERS_DEFAULT_MAX
 from service.cli.intake import INTAKE_PORT
 from service.cli.projections import PROJECTIONS_PORT
 from service.cli.relay import RELAY_PORT
+from service.customer import TAGS_MAX
+from service.event_log import TENANT_PAGE_BYTES_MAX
+from service.folding import RUNS_REMEMBERED_MAX, TENANTS_REMEMBERED_MAX
+from service.http.bodies import BODY_BYTES_MAX
+from service.http.feed import PAGES_AT_ONCE_MAX, STREAMS_MAX
+from service.http.fields import TAG_CHARACTERS_MAX
+from service.http.large_answers import HELD_BYTES_MAX, LARGE_BYTES
+from service.http.server import CONNECTIONS_MAX
+from service.http.slots import IN_FLIGHT_MAX
+from service.list_request import DISPLAY_MAX
+from service.postgres import POOL_SIZE_MAX
+from service.queries import lists_at_once_max
+from service.queries.feed import PAGE_BYTES_MAX
 from service.settings import PREFIX, field_names, read_settings, setting_name
-from tests.deploy.compose_file import WHEN_DONE, ComposeFile, Service, read_compose_file
+from service.state_cache import CACHED_BYTES_MAX
+from service.vault.vault import KEYS_REMEMBERED_MAX
+from tests.deploy.compose_file import ROOT, WHEN_DONE, ComposeFile, Service, read_compose_file
 from tests.deploy.dockerfile import read_dockerfile
+from tests.system import test_large_lists
 
 PORTS = {
     "api": API_PORT,
@@ -26,6 +44,24 @@ SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN", "KEY")
 # What the images declare as volumes: PostgreSQL's 18 the first, older ones the second folder.
 POSTGRES_FOLDERS = {"/var/lib/postgresql", "/var/lib/postgresql/data"}
 KAFKA_FOLDERS = {"/etc/kafka/secrets", "/var/lib/kafka/data", "/mnt/shared/config"}
+MIB = 1024 * 1024
+UNITS = {"k": 1024, "m": MIB, "g": 1024 * MIB}
+LARGEST_LIST_BYTES = DISPLAY_MAX * TAGS_MAX * TAG_CHARACTERS_MAX * 4  # UTF-8 of the rarest
+# What one process of the API takes where it is at all of its limits: what is bounded, times what
+# docs/operations.md says that one of it takes. The sum is in its section "Limits", in words.
+API_BYTES = {
+    "the process": 100 * MIB,  # 88 when it has started
+    "answers held": HELD_BYTES_MAX,
+    "lists being made": lists_at_once_max(POOL_SIZE_MAX) * 3 * LARGEST_LIST_BYTES,
+    "requests at work": IN_FLIGHT_MAX * 4 * BODY_BYTES_MAX,
+    "smaller answers": CONNECTIONS_MAX * LARGE_BYTES,
+    "pages of the feed": PAGES_AT_ONCE_MAX * PAGE_BYTES_MAX,
+    "streams of the feed": STREAMS_MAX * 2 * TENANT_PAGE_BYTES_MAX,
+    "states": CACHED_BYTES_MAX,
+    "keys": KEYS_REMEMBERED_MAX * 1_000,
+    "runs of characters": TENANTS_REMEMBERED_MAX * RUNS_REMEMBERED_MAX * 200,
+    "temporary files": 16 * MIB,
+}
 COMPOSE = read_compose_file()
 SERVICES = pytest.mark.parametrize("name", COMPOSE.services)
 
@@ -63,6 +99,47 @@ def test_a_service_has_no_right_it_does_not_need(compose: ComposeFile, name: str
     assert not service.privileged
     assert "no-new-privileges:true" in service.security_opt
     assert service.mem_limit is not None
+
+
+def bytes_of(limit: str) -> int:
+    """`1536m` and `1g` of Compose, where another may be named in its place; `1536Mi`, `1Gi` of
+    Kubernetes."""
+    found = re.fullmatch(r"(?:\$\{[A-Z_]+:-)?(\d+)([kmg])i?\}?", limit, re.IGNORECASE)
+    assert found is not None, limit
+    return int(found[1]) * UNITS[found[2].lower()]
+
+
+def operations() -> str:
+    """docs/operations.md, in one line."""
+    return " ".join((ROOT / "docs" / "operations.md").read_text(encoding="utf-8").split())
+
+
+def test_the_api_may_take_the_memory_that_all_its_limits_add_up_to(compose: ComposeFile) -> None:
+    limit = compose.services["api"].mem_limit
+    assert limit is not None
+    assert sum(API_BYTES.values()) <= bytes_of(limit)
+
+
+def test_the_memory_of_the_api_is_documented_as_it_adds_up() -> None:
+    told = f"takes about {round(sum(API_BYTES.values()) / MIB, -1):,.0f} MiB"
+    assert told in operations()
+
+
+def test_lists_are_counted_as_they_were_found_to_take() -> None:
+    counted = API_BYTES["answers held"] + API_BYTES["lists being made"]
+    assert counted == test_large_lists.MEMORY_BYTES_MAX
+
+
+def test_tools_have_the_memory_that_is_documented(compose: ComposeFile) -> None:
+    limit = compose.services["migrate"].mem_limit
+    assert limit is not None
+    export = re.search(r"A process takes about (\d+) MB, (\d+) MB for Parquet", operations())
+    archiving = re.search(r"archiving took .{,60} the process (\d+) MB", operations())
+    assert export is not None
+    assert archiving is not None
+    processes = WORKERS_DEFAULT_MAX * max(map(int, export.groups()))
+    needed = max(processes, int(archiving[1])) * 1_000_000 + API_BYTES["the process"]
+    assert needed <= bytes_of(limit)
 
 
 @SERVICES

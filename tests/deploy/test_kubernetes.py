@@ -17,7 +17,7 @@ from service.settings import PREFIX, field_names, read_settings, setting_name
 from service.telemetry import Readiness
 from tests.deploy.dockerfile import read_dockerfile
 from tests.deploy.manifests import COMPONENT, OVERLAYS, Labels, of_kind, rendered, workloads
-from tests.deploy.test_compose import PORTS
+from tests.deploy.test_compose import API_BYTES, PORTS, bytes_of
 
 EXAMPLE = "overlays/example"
 VERSIONS = ("1.27", kubernetes_validate.latest_version())  # the first with all that is used
@@ -85,6 +85,14 @@ def test_no_pod_has_a_right_that_it_does_not_need(overlay: str) -> None:
         assert (security.capabilities.drop, security.capabilities.add) == (["ALL"], [])
         assert "memory" in workload.container.resources.limits
         assert {"cpu", "memory"} <= workload.container.resources.requests.keys()
+
+
+@OVERLAY
+def test_a_pod_of_the_api_may_take_the_memory_that_all_its_limits_add_up_to(overlay: str) -> None:
+    environment = environment_of(overlay, "api")
+    assert {"CUSTOMERS_HTTP_WORKERS", "CUSTOMERS_DATABASE_POOL_SIZE_MAX"}.isdisjoint(environment)
+    limit = workloads(overlay)["api"].container.resources.limits["memory"]
+    assert sum(API_BYTES.values()) <= bytes_of(limit)
 
 
 def user_of_image() -> int:

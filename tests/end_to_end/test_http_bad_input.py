@@ -69,6 +69,9 @@ FIELD_FAULTS: list[tuple[object, dict[str, str]]] = [
      {"/nickname": "unknown_field", "/first_name": "unknown_field"}),
     ({"x" * 5000: 1}, {"/…": "unknown_field"}),
     ({f"{MARK}@example.com": 1}, {"/…": "unknown_field"}),
+    ({f"{MARK}%40example.com": 1}, {"/…": "unknown_field"}),
+    ({"+1-555-0123": 1}, {"/…": "unknown_field"}),
+    ({"metadata": {"4111111111111111": []}}, {"/metadata/…": "invalid_type"}),
     ({"metadata": {f"{MARK} of Jane": []}}, {"/metadata/…": "invalid_type"}),
 ]  # fmt: skip
 

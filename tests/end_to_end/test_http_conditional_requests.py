@@ -1,7 +1,13 @@
 """ETag, If-Match and If-None-Match (RFC 9110, section 13)."""
 
-import pytest
+from contextlib import nullcontext
+from time import process_time
 
+import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from service.http.conditions import expected_versions, is_not_modified
+from service.http.problems import Refused
 from tests.support.api import Api
 
 
@@ -83,6 +89,27 @@ async def test_if_none_match_spares_the_body(api: Api, tags: str, status: int) -
     answer = await api.get(path, if_none_match=tags)
     assert (answer.status, answer.headers["ETag"]) == (status, '"1"')
     assert (answer.body == b"") == (status == 304)
+
+
+@pytest.mark.parametrize("part", ["/orders", "/events", "/export"])
+async def test_if_none_match_spares_every_body_about_a_customer(api: Api, part: str) -> None:
+    path = f"{await api.create()}{part}"
+    for tags, status in (('"1"', 304), ('"2"', 200)):
+        answer = await api.get(path, if_none_match=tags)
+        assert (answer.status, answer.headers["ETag"]) == (status, '"1"')
+        assert (answer.body == b"") == (status == 304)
+
+
+@pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
+@pytest.mark.parametrize("rest", ["x", '"a" x'])
+def test_a_list_of_blanks_is_read_in_one_go(header: str, rest: str) -> None:
+    """Which took a second, during which nobody else was answered."""
+    headers = CIMultiDictProxy(CIMultiDict({header: "," + " " * 8_000 + rest}))
+    began = process_time()
+    with pytest.raises(Refused) if header == "If-Match" else nullcontext():
+        expected_versions(headers)
+    assert not is_not_modified(headers, 1)
+    assert process_time() - began < 0.1
 
 
 async def test_a_missing_customer_is_not_found_whatever_the_condition(api: Api) -> None:

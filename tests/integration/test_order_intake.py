@@ -14,6 +14,7 @@ import confluent_kafka.admin
 import orjson
 import pytest
 
+from service.errors import ConfigurationError
 from service.event_log import EventLog
 from service.events import OrderRecorded
 from service.kafka import ConsumedRecord, Producer, Topics
@@ -22,7 +23,7 @@ from service.order_intake.dead_letters import oldest_age_seconds
 from service.order_intake.recorder import Recorder
 from service.postgres import Postgres
 from tests.servers.server import Handle, Wipeable
-from tests.support.orders import Headers, Shop, add_tenant, an_order, running
+from tests.support.orders import QUICKLY_SECONDS, Headers, Shop, add_tenant, an_order, running
 from tests.support.projections import recorded_events
 from tests.support.relays import a_world, is_true
 from tests.support.topics import eventually
@@ -64,7 +65,7 @@ async def recorded_orders(shop: Shop) -> Counter[tuple[str, int]]:
 async def test_orders_come_in_from_before_and_while_it_runs(shop: Shop) -> None:
     customers = await shop.customers(3)
     await shop.publish(an_order(f"a{n}", 1, customers[n % 3]) for n in range(300))
-    async with running(shop.intake()):
+    async with running(shop.intake(observe_seconds=QUICKLY_SECONDS)):
         await shop.takes_in(recorded=300)
         await shop.publish([an_order("b", 1, customers[0])])
         assert await shop.takes_in(recorded=301) < 2
@@ -114,10 +115,13 @@ async def test_what_cannot_be_taken_in_is_put_aside_byte_for_byte(shop: Shop) ->
     assert (tombstone.key, names(tombstone)["dlq_detail"]) == (b"tombstone", "value: missing")
 
 
-async def test_what_is_too_large_to_be_put_aside_holds_nothing_up(shop: Shop) -> None:
+@pytest.mark.parametrize("compression", ["gzip", "lz4", "snappy", "zstd"])
+async def test_what_is_too_large_to_be_put_aside_holds_nothing_up(
+    shop: Shop, compression: str
+) -> None:
     """Compressed, it is let in; a dead letter that is not, would not be."""
     (jane,) = await shop.customers(1)
-    await shop.send([(b"k", b" " * 3_000_000, [])], compression="gzip")
+    await shop.send([(b"k", b" " * 3_000_000, [])], compression=compression)
     await shop.publish([an_order("k", 1, jane)])
     async with running(shop.intake()):
         await shop.takes_in(recorded=1, invalid_message=1)
@@ -126,6 +130,17 @@ async def test_what_is_too_large_to_be_put_aside_holds_nothing_up(shop: Shop) ->
         assert names(letter)["dlq_left_out"] == "3000001"
         assert names(letter)["dlq_offset"] == "0"
         assert await redrive(shop.config) == (1, 0)
+
+
+async def test_a_compression_that_cannot_be_read_ends_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the library that reads it is missing: no waiting would bring it."""
+    monkeypatch.setattr("aiokafka.codec.cramjam", None)
+    await shop.send([(b"k", b" " * 1_000, [])], compression="lz4")
+    with pytest.raises(ConfigurationError, match="lz4"):
+        await asyncio.wait_for(shop.intake().run(), 30)
+    assert await shop.dead_letters() == []
 
 
 async def test_dead_letters_are_put_back(shop: Shop) -> None:

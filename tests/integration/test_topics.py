@@ -12,6 +12,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from service.errors import Corrupt, Unavailable
@@ -21,6 +22,7 @@ from service.kafka import (
     KafkaConfig,
     Producer,
     Record,
+    Shelf,
     Topics,
     partition_for,
     read_tails,
@@ -201,7 +203,6 @@ async def test_a_consumer_begins_where_its_caller_says(config: KafkaConfig, topi
         await consumer.commit({})  # all partitions were taken away meanwhile
         await consumer.commit({0: 10})
         assert await consumer.committed(0) == 10
-        assert consumer.highwater(0) == 10
 
     assert asked == [frozenset(range(6))]
     offsets = {n: [r.offset for r in found if r.partition == n] for n in range(6)}
@@ -314,6 +315,57 @@ async def test_a_link_that_does_not_close_hides_no_error(
             raise Corrupt("a hole")
     assert len(await read_tails(config, topic.name, 6)) == 6
     assert await topics.faults([topic]) == []
+
+
+async def test_a_connection_that_is_given_up_is_closed(
+    config: KafkaConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a broker lets us in and then says nothing."""
+    send, made = AIOKafkaConnection.send, list[AIOKafkaConnection]()
+
+    async def hear_nothing_of_the_cluster(self: AIOKafkaConnection, request: object) -> object:
+        if type(request).__name__.startswith("Metadata"):
+            made.append(self)
+            await asyncio.Event().wait()
+        return await send(self, request)
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", hear_nothing_of_the_cluster)
+    monkeypatch.setattr("service.kafka.topics.REQUEST_TIMEOUT_SECONDS", 0.5)
+    with pytest.raises(Unavailable, match="TimeoutError"):
+        async with Topics.connect(config):
+            pass
+    assert [each.connected() for each in made] == [False]
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_shelf_that_does_not_close_replaces_nothing(
+    hangs: bool, config: KafkaConfig, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, opened = AIOKafkaConsumer.stop, asyncio.Event()
+    topic = config.events_topic.name
+
+    async def stop_badly(self: object) -> None:
+        await stop(self)
+        if hangs:
+            await asyncio.Event().wait()
+        raise KafkaError
+
+    async def read_for_ever() -> None:
+        async with Shelf.open(config, topic, f"group-{topic}"):
+            opened.set()
+            await asyncio.Event().wait()
+
+    await topics.create_missing([config.events_topic])
+    monkeypatch.setattr(AIOKafkaConsumer, "stop", stop_badly)
+    monkeypatch.setattr("service.kafka.shelf.STOP_TIMEOUT_SECONDS", 0.5)
+    with pytest.raises(Corrupt, match="a hole"):
+        async with Shelf.open(config, topic, f"group-{topic}"):
+            raise Corrupt("a hole")
+    reading = asyncio.create_task(read_for_ever())
+    await opened.wait()
+    reading.cancel()
+    done, _ = await asyncio.wait([reading], timeout=10)
+    assert [each.cancelled() for each in done] == [True]
 
 
 async def nothing(consumer: Consumer) -> bool:

@@ -15,12 +15,14 @@ from service.events import CustomerDeleted
 from service.identifiers import CustomerId
 from service.kafka import ConsumedRecord, KafkaConfig
 from service.order_intake import REASONS, Intake, NoMetrics, OrderMessage, read_message
+from service.order_intake.intake import OBSERVE_SECONDS
 from service.postgres import Postgres
 from tests.support.logs import a_change, a_creation
 from tests.support.relays import World
 from tests.support.topics import eventually, read_topic
 
 FLUSH_SECONDS = 20.0
+QUICKLY_SECONDS = 0.2  # between the looks of an intake, where a test would wait for one
 
 Headers = list[tuple[str, bytes | None]]
 
@@ -98,13 +100,22 @@ class Shop:
     def postgres(self) -> Postgres:
         return self.world.postgres
 
-    def intake(self, *, batch_messages_max: int = 2_000, creates_topics: bool = False) -> Intake:
+    def intake(
+        self,
+        *,
+        observed: Observed | None = None,
+        batch_messages_max: int = 2_000,
+        creates_topics: bool = False,
+        observe_seconds: float = OBSERVE_SECONDS,
+    ) -> Intake:
+        """`observed`: apart from what others are told."""
         return Intake(
             self.postgres,
             self.config,
-            metrics=self.observed,
+            metrics=observed or self.observed,
             batch_messages_max=batch_messages_max,
             creates_topics=creates_topics,
+            observe_seconds=observe_seconds,
         )
 
     async def customers(self, count: int) -> list[CustomerId]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, UnsupportedCodecError
 
 from service.errors import ConfigurationError, Corrupt, Unavailable
 from service.kafka import KafkaConfig
@@ -29,6 +29,11 @@ def test_a_broken_link_is_unavailable(thrown: BaseException) -> None:
     with pytest.raises(Unavailable) as caught:
         asyncio.run(breaks())
     assert caught.value.code == "broker_unavailable"
+
+
+def test_a_compression_that_nobody_here_can_read_is_not_waited_for() -> None:
+    with pytest.raises(ConfigurationError, match=r"compressed .*: no such codec"), our_errors():
+        raise UnsupportedCodecError("no such codec")
 
 
 async def test_a_cancellation_that_was_asked_for_stays_one() -> None:
