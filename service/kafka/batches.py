@@ -15,7 +15,7 @@ from typing import Protocol, cast
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecord, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.record.util import decode_varint
+from aiokafka.record.util import decode_varint_py
 from typing_extensions import override
 
 # Of every batch, whatever its version: where it begins, and how many bytes come behind that number.
@@ -108,8 +108,14 @@ class _AnyNames(_DefaultRecordBatchPy):  # type: ignore[misc, no-any-unimported]
         if size < 0:
             return None
         self._pos += size
+        if self._pos > len(self._buffer):
+            raise CorruptRecordException("a record is cut off")
         return bytes(self._buffer[self._pos - size : self._pos])
 
     def _number(self) -> int:
-        number, self._pos = decode_varint(self._buffer, self._pos)
+        """By the reader in Python: the compiled one does not look where the bytes end."""
+        try:
+            number, self._pos = decode_varint_py(self._buffer, self._pos)
+        except (IndexError, ValueError) as error:
+            raise CorruptRecordException("a record is cut off") from error
         return cast("int", number)

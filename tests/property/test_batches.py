@@ -64,9 +64,8 @@ def test_names_that_are_none_keep_their_bytes(sent: list[Named], compression: st
     ]
 
 
-@pytest.mark.parametrize("name", [b"n", b"\xff"])
-def test_a_batch_that_is_broken_stays_one(name: bytes) -> None:
-    data = a_batch([Named(b"k", b"v", [(name, b"")])])
+def test_a_batch_that_is_broken_stays_one() -> None:
+    data = a_batch([Named(b"k", b"v", [(b"\xff", b"")])])
     data[COUNT_AT] = 2
     with pytest.raises(CorruptRecordException):
         unpacked(bytes(data))
