@@ -48,7 +48,8 @@ async def read_body(request: web.BaseRequest, media_types: tuple[str, ...], held
     media_type = headers.get(hdrs.CONTENT_TYPE, "")
     if media_type not in media_types and not _is_accepted(media_type, media_types):
         raise Refused("unsupported_media_type", allowed=media_types)
-    if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+    encodings = headers.getall(hdrs.CONTENT_ENCODING, ())
+    if any(each.lower() != "identity" for each in encodings):
         raise Refused("unsupported_content_encoding", headers={hdrs.ACCEPT_ENCODING: "identity"})
     _check_size(request.content_length or 0)
     if request.content.is_eof():  # it came together with the head

@@ -33,6 +33,7 @@ POSTAL_CODE_CHARACTERS_MAX = 30
 TAG_CHARACTERS_MAX = 255
 METADATA_KEY_CHARACTERS_MAX = 40
 METADATA_TEXT_CHARACTERS_MAX = 500
+METADATA_FAULTS_MAX = 100  # looked for: no answer names more
 INTEGER_MAX = 2**63 - 1  # of metadata numbers, either sign: what every store and reader holds
 EXACT_FLOAT_MAX = 1e15  # JSON writes larger floats with an exponent, which stores rewrite
 
@@ -124,7 +125,7 @@ Tag: TypeAlias = Annotated[
 
 
 def _metadata(given: object) -> dict[str, object]:
-    """All faults of a metadata object in one error, under `faults`: (key, code, detail) each."""
+    """The faults of a metadata object in one error, under `faults`: (key, code, detail) each."""
     if not isinstance(given, dict):
         raise PydanticCustomError("dict_type", "An object is expected.")
     faults: list[tuple[str, str, str]] = []
@@ -135,6 +136,8 @@ def _metadata(given: object) -> dict[str, object]:
             kept[key] = _plain_number(value) if isinstance(value, float) else value
         else:
             faults.append((key, *fault))
+            if len(faults) == METADATA_FAULTS_MAX:
+                break
     if faults:
         raise PydanticCustomError("metadata", "The metadata has faults.", {"faults": faults})
     return kept

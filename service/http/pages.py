@@ -7,6 +7,7 @@ nothing from elsewhere and runs no script but its own, which its Content-Securit
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -41,6 +42,7 @@ _STATIC = {
     "try.js": "text/javascript; charset=utf-8",
 }
 _DIGEST_BYTES = 16
+_CODINGS = re.compile(r"([A-Za-z0-9*-]+)[ \t]*(?:;[ \t]*[qQ]=([01](?:\.[0-9]{0,3})?))?")
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,16 @@ class _Document:
         if self.etag[2:] in request.headers.get(hdrs.IF_NONE_MATCH, ""):
             del headers[hdrs.CONTENT_TYPE]
             return web.Response(status=304, headers=headers)
-        if "gzip" not in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+        if not _takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
             return web.Response(body=self.body, headers=headers)
         headers[hdrs.CONTENT_ENCODING] = "gzip"
         return web.Response(body=self.gzipped, headers=headers)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """RFC 9110 12.5.3; a weight of 0 is a refusal."""
+    weights = [weight for name, weight in _CODINGS.findall(accepted) if name.lower() == "gzip"]
+    return bool(weights) and float(weights[0] or 1) > 0
 
 
 def documentation_pages(routes: tuple[Route, ...] = CUSTOMER_ROUTES) -> Mapping[str, Page]:

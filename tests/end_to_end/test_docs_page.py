@@ -127,6 +127,15 @@ async def test_a_page_comes_compressed_to_those_who_can_read_that(visitor: Api) 
     assert len(packed.body) * 5 < len(plain.body)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "is_packed"),
+    [("gzip;q=0", False), ("br, gzip ; q=0.000", False), ("GZIP;q=0.1", True), ("x-gzip", False)],
+)
+async def test_a_page_comes_as_it_is_accepted(visitor: Api, accepted: str, is_packed: bool) -> None:
+    page = await visitor.call("GET", "/openapi.json", headers={"Accept-Encoding": accepted})
+    assert ("Content-Encoding" in page.headers) == is_packed
+
+
 async def test_the_page_is_found_with_a_slash_too(visitor: Api) -> None:
     answer = await visitor.call("HEAD", "/docs")
     assert (answer.status, answer.body) == (200, b"")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
+from multidict import CIMultiDict
 
 from service.http.faults import FAULTS_MAX
 from tests.support.api import Answer, Api
@@ -257,6 +258,17 @@ async def test_headers_of_a_body(
         assert_problem(answer, status, code)
     else:
         assert answer.status == status
+
+
+async def test_the_second_of_two_encodings_is_seen(api: Api) -> None:
+    headers = CIMultiDict(
+        {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"}
+    )
+    for encoding in ("identity", "gzip"):
+        headers.add("Content-Encoding", encoding)
+    body = b'{"email":"a@example.com"}'
+    async with api.session.post(f"{api.url}/user", data=body, headers=headers) as answer:
+        assert answer.status == 415
 
 
 async def test_a_body_of_the_largest_size(api: Api) -> None:
