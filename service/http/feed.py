@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDictProxy
@@ -29,6 +30,7 @@ from service.http.slots import Slots
 from service.http.streaming import streamed
 
 PAGES_AT_ONCE_MAX = 8  # read or being sent, in one process; 8 MiB each
+PAGES_PER_TENANT_MAX = 6  # whoever reads slowly leaves something to others
 PAGE_SECONDS_MAX = 120.0  # for a caller to take a page
 CHUNK_BYTES = 64 * 1024
 STREAMS_MAX = 100  # of one process
@@ -76,6 +78,7 @@ class Feed:
         self._feed = feed
         self._authenticator = authenticator
         self._pages = Slots(PAGES_AT_ONCE_MAX)
+        self._pages_of: WeakValueDictionary[str, Slots] = WeakValueDictionary()  # by tenant
         self._streams = _Streams()
 
     async def read(self, call: Call) -> web.StreamResponse:
@@ -86,8 +89,11 @@ class Feed:
         return await self._page(call, call.query)
 
     async def _page(self, call: Call, query: FeedQuery) -> web.StreamResponse:
-        async with self._pages:
-            found = await self._feed.page(call.principal.tenant, query, call.epoch)
+        tenant = call.principal.tenant
+        own = self._pages_of.get(tenant) or Slots(PAGES_PER_TENANT_MAX)
+        self._pages_of[tenant] = own
+        async with own, self._pages:
+            found = await self._feed.page(tenant, query, call.epoch)
             body = b"".join(line.text + b"\n" for line in found.lines)
             headers = _headers(call, NDJSON, found.position)
             headers[hdrs.CONTENT_LENGTH] = str(len(body))

@@ -7,6 +7,7 @@ and one line for each order are in memory, about 1 kB for each order; the histor
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -22,6 +23,7 @@ from service.queries.customer_query import CustomerQuery, Found
 from service.queries.history import tell
 
 EXPORTS_AT_ONCE_MAX = 4
+EXPORTS_PER_TENANT_MAX = 3  # whoever reads slowly leaves something to others
 CHUNK_BYTES = 64 * 1024  # more is sent at once only where one event is larger
 
 _HEAD = b'{"exportedAt":"%b","asOfPosition":%d,"customer":%b,"events":['
@@ -38,12 +40,12 @@ class Export(NamedTuple):
 
 
 class Exports:
-    """Invariant: no more than EXPORTS_AT_ONCE_MAX are being made."""
+    """Invariant: no more than EXPORTS_AT_ONCE_MAX are being made, and EXPORTS_PER_TENANT_MAX."""
 
     def __init__(self, customers: CustomerQuery, event_log: EventLog) -> None:
         self._customers = customers
         self._event_log = event_log
-        self._running = 0
+        self._running: Counter[str] = Counter()  # by tenant
 
     @asynccontextmanager
     async def begin(
@@ -51,16 +53,17 @@ class Exports:
     ) -> AsyncIterator[Export]:
         """Read the chunks inside the block. Raises NotFound, EventsArchived where the beginning of
         the history is, Unavailable, of which `overloaded`."""
-        if self._running >= EXPORTS_AT_ONCE_MAX:
+        is_full = self._running.total() >= EXPORTS_AT_ONCE_MAX
+        if is_full or self._running[tenant] >= EXPORTS_PER_TENANT_MAX:
             raise Unavailable("overloaded", "Too many exports are being made.")
-        self._running += 1
+        self._running[tenant] += 1
         try:
             found = await self._customers.get(tenant, customer_id, currency)
             await self._event_log.require_beginning(tenant, customer_id)
             pieces = self._pieces(tenant, customer_id, currency, now, found)
             yield Export(_joined(pieces), found.version, found.position)
         finally:
-            self._running -= 1
+            self._running -= Counter({tenant: 1})  # and who has none is forgotten
 
     async def _pieces(
         self, tenant: str, customer_id: CustomerId, currency: str, now: datetime, found: Found

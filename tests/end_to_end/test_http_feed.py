@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -257,17 +257,23 @@ async def test_more_pages_than_may_be_read_at_once_are_refused(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.http.slots.WAIT_SECONDS", 0.05)
+    others = [await log.api.with_scopes("admin", tenant=name) for name in ("other", "third")]
     await log.api.create()
-    async with log.postgres.transaction() as transaction:
-        await transaction.execute("LOCK TABLE log.event IN ACCESS EXCLUSIVE MODE")
-        answers = [
-            asyncio.create_task(log.api.get("/events")) for _ in range(http_feed.PAGES_AT_ONCE_MAX)
-        ]
-        done, _ = await asyncio.wait(
-            [*answers, asyncio.create_task(log.api.get("/events"))],
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        assert {(each.result().status, each.result().code) for each in done} == {
+
+    async def is_refused(answers: Sequence[asyncio.Task[Answer]]) -> bool:
+        done, _ = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+        return {(each.result().status, each.result().code) for each in done} == {
             (503, "overloaded")
         }
+
+    def asking(api: Api, count: int) -> list[asyncio.Task[Answer]]:
+        return [asyncio.create_task(api.get("/events")) for _ in range(count)]
+
+    in_all, of_one = http_feed.PAGES_AT_ONCE_MAX, http_feed.PAGES_PER_TENANT_MAX
+    async with log.postgres.transaction() as transaction:
+        await transaction.execute("LOCK TABLE log.event IN ACCESS EXCLUSIVE MODE")
+        answers = asking(log.api, of_one)
+        assert await is_refused([*answers, *asking(log.api, 1)])
+        answers += asking(others[0], in_all - of_one)  # which leave the last places for them
+        assert await is_refused([*answers, *asking(others[1], 1)])
     assert {(await each).status for each in answers} <= {200, 503}

@@ -27,7 +27,7 @@ from service.events import (
 from service.identifiers import CustomerId
 from service.queries import Queries
 from service.queries.changes import LEFT_OUT
-from service.queries.export import CHUNK_BYTES, EXPORTS_AT_ONCE_MAX
+from service.queries.export import CHUNK_BYTES, EXPORTS_PER_TENANT_MAX
 from service.snapshots import Snapshot
 from tests.support.histories import an_order
 from tests.support.logs import a_change, a_creation
@@ -224,19 +224,28 @@ async def test_nobody_is_shown_as_it_was_who_is_deleted_meanwhile(
         await queries.get_then(*asked, at=at, version=version)
 
 
-async def test_so_many_exports_at_once_and_no_more(world: World) -> None:
+async def test_so_many_exports_at_once_and_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     customer_id = await world.create()
+
+    async def nobody_is_exported() -> None:
+        with pytest.raises(NotFound):
+            async with world.queries.export("other", customer_id, "USD", NOW):
+                raise AssertionError("this is nobody")
 
     async def exported(deep: int) -> None:
         async with world.queries.export("default", customer_id, "USD", NOW) as export:
             if deep:
                 await exported(deep - 1)
+            else:
+                await nobody_is_exported()  # another tenant's are let in
             assert orjson.loads(b"".join([each async for each in export.chunks]))
 
-    await exported(EXPORTS_AT_ONCE_MAX - 1)
+    await exported(EXPORTS_PER_TENANT_MAX - 1)
     with pytest.raises(Unavailable, match="Too many exports"):
-        await exported(EXPORTS_AT_ONCE_MAX)
-    with pytest.raises(NotFound):
-        async with world.queries.export("other", customer_id, "USD", NOW):
-            raise AssertionError("this is nobody")
-    await exported(EXPORTS_AT_ONCE_MAX - 1)  # those that failed hold no place
+        await exported(EXPORTS_PER_TENANT_MAX)
+    await exported(EXPORTS_PER_TENANT_MAX - 1)  # those that failed hold no place
+    monkeypatch.setattr("service.queries.export.EXPORTS_AT_ONCE_MAX", EXPORTS_PER_TENANT_MAX)
+    with pytest.raises(Unavailable, match="Too many exports"):
+        await exported(EXPORTS_PER_TENANT_MAX - 1)
