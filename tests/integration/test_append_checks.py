@@ -18,6 +18,7 @@ from service.idempotency_expiry import KEPT_SECONDS
 from service.identifiers import CustomerId
 from service.migrations import migrate
 from service.order_intake import OrderMessage, recorder
+from service.order_intake.message import AMOUNT_MAX, VERSION_MAX
 from service.postgres import Postgres
 from tests.support.histories import an_order
 from tests.support.logs import a_change, a_creation, appending
@@ -263,8 +264,10 @@ async def test_every_order_that_the_intake_takes_in_is_recorded(world: World) ->
         a_message(f"ord_{status}", 1, jane, status=status) for status in get_args(OrderStatus)
     ]
     orders += [
-        a_message('say "ä\\b" /', 2**53, jane, total=0, captured=2**53, refunded=0, test=True),
-        a_message("ord_1", 1, jane, placedAt="0001-01-01T00:00:00Z"),
+        a_message(
+            'say "ä\\b" /', VERSION_MAX, jane, total=0, captured=AMOUNT_MAX, refunded=0, test=True
+        ),
+        a_message("ord_1", 1, jane, placedAt="0001-01-01T00:00:00.001Z"),
         a_message("ord_2", 1, jane, placedAt="9999-12-31T23:59:59.999999Z"),
         a_message("5", 1, jane, placedAt="2024-02-29T23:59:59+23:59", currency="XXX"),
         a_message("ord_3", 1, jane)._replace(meta=METAS["no request"][:-1] + TRACED),

@@ -214,7 +214,12 @@ async def test_who_is_parked_is_told_with_the_reason(added: Added) -> None:
     assert (found.listed, found.compared.parked) == ([("different", who)], 1)
     assert "parked before version 3: unknown_type" in found.only.detail
     await mend(added.world.postgres)
-    await catch_up(added)  # whoever is parked is tried again when a worker starts
+
+    async def nobody_is_parked() -> bool:
+        return await added.parked() == []
+
+    async with running(added.runner()):  # whoever is parked is tried again once it has begun
+        await eventually(nobody_is_parked)
     assert (await verify(added)).listed == []
 
 

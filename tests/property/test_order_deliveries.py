@@ -21,6 +21,7 @@ from service.customer import fold
 from service.event_log import EventLog
 from service.identifiers import CustomerId
 from service.order_intake import OrderMessage, Recorder, read_message
+from service.order_intake.message import AMOUNT_MAX
 from service.postgres import Postgres
 from tests.servers.databases import Databases
 from tests.support.logs import a_creation, appending
@@ -29,7 +30,7 @@ from tests.support.vaults import VAULT
 
 CUSTOMERS = 2
 STATUSES = ("pending", "placed", "paid", "completed", "cancelled", "failed")
-AMOUNTS = st.integers(0, 2**53)
+AMOUNTS = st.integers(0, AMOUNT_MAX)
 
 
 @st.composite
