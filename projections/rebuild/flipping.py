@@ -69,7 +69,8 @@ async def drop(postgres: Postgres, version: int) -> None:
         async with _impatient(postgres) as transaction:
             await _check(transaction, {version: {"building", "kept"}})
             await transaction.execute(statements("read_model.sql", version)["drop"])
-            await _forget_build(transaction, version)
+            await _forget_plan(transaction, version)
+            await transaction.execute(BUILD["forget_differences"], version)
             await transaction.execute(SQL["forget_version"], version)
             await transaction.execute(SQL["set_state"], version, "dropped")
 
@@ -136,14 +137,13 @@ async def _replace_views(transaction: Transaction, new: Projection) -> None:
 
 async def _keep_differences(transaction: Transaction, old: Projection, new: Projection) -> None:
     """Those of `new` are those of `old` from now on: the way back needs them."""
-    for statement in (SQL["forget_build"], SQL["forget_ranges"]):
-        await transaction.execute(statement, new.version)
+    await _forget_plan(transaction, new.version)
     await transaction.execute(BUILD["forget_differences"], old.version)
     await transaction.execute(SQL["hand_differences_over"], new.version, old.version)
 
 
-async def _forget_build(transaction: Transaction, version: int) -> None:
-    for statement in (SQL["forget_build"], SQL["forget_ranges"], BUILD["forget_differences"]):
+async def _forget_plan(transaction: Transaction, version: int) -> None:
+    for statement in (SQL["forget_build"], SQL["forget_ranges"]):
         await transaction.execute(statement, version)
 
 

@@ -6,13 +6,11 @@ Invariant: nothing is fetched; where Go is missing, the tests are skipped and sa
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
-import signal
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from service.order_intake import Recorder
 from service.postgres import Postgres
 from tests.support import api as support_api
 from tests.support.api import Api, running_api
+from tests.support.clients import Answered, said_by
 from tests.support.orders import a_message
 
 CLIENT = Path(__file__).parents[2] / "clients" / "go"
@@ -40,17 +39,6 @@ class Described(BaseModel):
     """An OpenAPI document, as far as it is read here."""
 
     paths: dict[str, dict[str, object]]
-
-
-@dataclass
-class Answered:
-    """Which operations the service has carried out."""
-
-    operations: set[Operation] = field(default_factory=set)
-
-    def observe_request(self, method: str, route: str, status: int, _: float) -> None:
-        if status < 300:
-            self.operations.add((method, route))
 
 
 @dataclass
@@ -82,7 +70,7 @@ async def shop(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
             a_message("ord_2", 1, customer_id, status="cancelled"),
         ]
         assert set(await Recorder(postgres).record(orders)) == {"recorded"}
-        answered.operations.clear()
+        answered.routes.clear()
         yield Shop(api, answered, customer_id)
 
 
@@ -97,24 +85,12 @@ async def run(
 ) -> str:
     """What a program says; the test fails where the program does."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith("CUSTOMERS_")}
-    process = await asyncio.create_subprocess_exec(
+    return await said_by(
         *command,
-        cwd=folder,
-        env={**bare, **OFFLINE, **(settings or {})},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
+        folder=folder,
+        environment={**bare, **OFFLINE, **(settings or {})},
+        timeout_seconds=GO_TIMEOUT_SECONDS,
     )
-    try:
-        async with asyncio.timeout(GO_TIMEOUT_SECONDS):
-            said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)  # what it has started, too
-            await process.wait()
-    text = said.decode(errors="replace")
-    assert process.returncode == 0, f"{' '.join(command)}:\n{text}"
-    return text
 
 
 async def test_it_is_formatted_and_sound() -> None:
@@ -136,9 +112,7 @@ async def test_it_calls_every_operation(shop: Shop) -> None:
     assert "--- PASS: TestTheDocumentedUse" in said
     described = await customer_operations(shop.api)
     assert ("PUT", "/user/{customerId}") in described
-    left_out = {
-        each for each in described if SAME_AS.get(each, each) not in shop.answered.operations
-    }
+    left_out = {each for each in described if SAME_AS.get(each, each) not in shop.answered.routes}
     assert not left_out
     assert (await shop.api.get("/user")).json["count"] == 1  # and the tests left nobody behind
 

@@ -6,12 +6,9 @@ declares; so a new route, parameter or field fails here until the client knows i
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
-from asyncio.subprocess import PIPE, STDOUT
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.order_intake import Recorder
 from service.postgres import Postgres
 from tests.support.api import Api
+from tests.support.clients import Answered, said_by
 from tests.support.orders import a_message
 
 CLIENT = Path(__file__).parents[2] / "clients" / "javascript"
@@ -99,38 +97,17 @@ class Description(BaseModel):
     components: Components
 
 
-@dataclass
-class Answered:
-    """Which routes have answered a success, as the API counts its own answers."""
-
-    routes: set[tuple[str, str]] = field(default_factory=set)
-
-    def observe_request(self, method: str, route: str, status: int, _: float) -> None:
-        if status < 300:
-            self.routes.add((method, route))
-
-
 async def node_runs(*files: Path, **settings: str) -> None:
     """All tests in these files pass, and none is left out; else what node said is shown."""
     node = shutil.which(NODE)
     if node is None:
         pytest.skip(f"needs {NODE}")
-    process = await asyncio.create_subprocess_exec(
+    said = await said_by(
         *(node, "--test", "--test-reporter=tap", *map(str, files)),
-        cwd=CLIENT,
-        env={"PATH": os.environ["PATH"], **settings},
-        stdout=PIPE,
-        stderr=STDOUT,
+        folder=CLIENT,
+        environment={"PATH": os.environ["PATH"], **settings},
+        timeout_seconds=GIVE_UP_SECONDS,
     )
-    try:
-        async with asyncio.timeout(GIVE_UP_SECONDS):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    said = output.decode()
-    assert process.returncode == 0, said
     assert re.search(r"^# pass [1-9]", said, re.MULTILINE), said
     assert re.search(r"^# skipped 0$", said, re.MULTILINE), said
 
